@@ -1,0 +1,1 @@
+"""One file per analyzer. `pipeline.registry.discover` finds them."""

@@ -1,0 +1,1 @@
+"""Shared model loading: the model store and what reads weights from it."""

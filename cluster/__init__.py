@@ -1,0 +1,1 @@
+"""Resource plan and boot of Ray, on one machine or a cluster."""

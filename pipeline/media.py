@@ -1,0 +1,549 @@
+"""Reads a media file: what it is (`probe`), and ONE decode pass that makes every wanted view and the sound (`decode`).
+
+Both believe the packets and not the headers: durations and frame counts come from presentation timestamps, sizes are
+checked again on every decoded frame, and damaged packets are skipped and reported. Both may crash on a hostile file, so
+callers run them in a process that may (pipeline/isolate.py, or a Ray task).
+
+Rotation, sample aspect ratio and colour matrix are applied, so that every view is upright, square-pixelled RGB.
+Colour: BT.709 is assumed for an untagged picture of 720 lines and more and BT.601 below, as players do (ITU-R BT.709,
+BT.601). HDR transfer curves are passed through without tone mapping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.video.reformatter import ColorRange, Colorspace
+
+from pipeline.errors import MediaLimit, MediaMissing, MediaUnreadable
+from pipeline.results import VideoFacts
+from pipeline.settings import Limits
+from pipeline.types import SAMPLE_RATE_HZ, AudioTrack, FrameBatch, View
+
+CHUNK_S: Final = 1.0
+"""Length of a chunk. Longer: the first chunk comes later. Shorter: more calls per second of video."""
+AUDIO_PART_S: Final = 600.0
+"""Longest stretch of sound in one `AudioTrack` (38 MB), so that memory does not grow with the video."""
+AUDIO_GAP_S: Final = 0.1
+"""Shorter holes between audio packets are timestamp jitter; longer ones become silence."""
+ASPECT_MAX: Final = 4.0
+"""A view's long side is at most this many short sides; an even wider video gets a smaller short side."""
+
+# The demuxers that may open a file, by their FFmpeg names. Playlists (hls, dash, concat), image sequences, devices and
+# anything that opens other files are absent on purpose.
+_DEMUXERS: Final = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,wav,mp3,flac,aac,aiff,h264,hevc,ivf,mpjpeg,gif"
+)
+_OPEN_OPTIONS: Final = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
+_PLAYLIST_MARKS: Final = (b"#EXTM3U", b"ffconcat", b"<MPD", b"[playlist]")
+
+
+@dataclass(frozen=True)
+class DecodeStats:
+    """The end of a decode pass: what was really in the file, and what it cost."""
+
+    frames: int = 0
+    passes: int = 1
+    bad_packets: int = 0
+    lost: list[tuple[float, float]] = field(default_factory=list)
+    video_end_s: float = 0.0
+    audio_end_s: float = 0.0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Maps a stream's timestamps to seconds on the container's clock, which starts at 0."""
+
+    zero_s: float
+    time_base: float
+
+    def seconds(self, pts: int) -> float:
+        return pts * self.time_base - self.zero_s
+
+
+def probe(path: str | Path, limits: Limits | None = None) -> VideoFacts:
+    """Measure a file by reading all of its packets (without decoding more than one picture).
+
+    Raises:
+        MediaMissing: there is no such file.
+        MediaUnreadable: it is no known container, or holds no decodable picture or sound.
+        MediaLimit: something exceeds `limits`.
+    """
+    limits = limits or Limits()
+    path = Path(path)
+    size = _check_file(path, limits)
+    with _open(path) as container:
+        if len(container.streams) > limits.streams_max:
+            raise MediaLimit("number of streams", len(container.streams), limits.streams_max, "limits.streams_max")
+        video, audio = _pick_streams(container)
+        if video is None and audio is None:
+            raise MediaUnreadable(f"{path.name} has no picture and no sound that can be decoded")
+        if container.duration:
+            _check_duration(container.duration / av.time_base, "the duration that the header claims", limits)
+        if video is not None:
+            _check_size(video.codec_context.width, video.codec_context.height, limits)
+        zero_s = _zero_s(container)
+        scan = _scan(container, video, audio, zero_s, limits)
+    width = height = rotation = 0
+    if video is not None:
+        width, height, rotation = _first_picture(path, limits)
+        pixels = scan.video_packets * width * height
+        if pixels > limits.decoded_pixels_max:
+            raise MediaLimit("frames x width x height", pixels, limits.decoded_pixels_max, "limits.decoded_pixels_max")
+        fps = scan.video_packets / max(scan.video_s, 1e-6) if scan.video_packets > 1 else 0.0
+        if fps > limits.fps_max:
+            raise MediaLimit("frame rate", f"{fps:.1f} fps", limits.fps_max, "limits.fps_max")
+    has_video, has_audio = width > 0, audio is not None and scan.audio_packets > 0
+    if not has_video and not has_audio:
+        raise MediaUnreadable(f"{path.name} has no picture and no sound that can be decoded")
+    duration_s = max(scan.video_s if has_video else 0.0, scan.audio_s if has_audio else 0.0)
+    return VideoFacts(
+        source=str(path),
+        sha256=_sha256(path),
+        bytes=size,
+        duration_s=duration_s,
+        width=width,
+        height=height,
+        rotation=rotation,
+        fps=scan.video_packets / scan.video_s if has_video and scan.video_s > 0 else 0.0,
+        frames=scan.video_packets if has_video else 0,
+        video_codec=video.codec_context.name if video is not None and has_video else None,
+        audio_codec=audio.codec_context.name if audio is not None and has_audio else None,
+        has_video=has_video,
+        has_audio=has_audio,
+        container=container.format.name,
+    )
+
+
+def decode(
+    path: str | Path,
+    *,
+    video_id: str,
+    views: Sequence[View] = (),
+    audio: bool = False,
+    limits: Limits | None = None,
+    chunk_s: float = CHUNK_S,
+) -> Iterator[AudioTrack | FrameBatch | DecodeStats]:
+    """Decode each wanted stream once. Yields the sound first, then frame batches in time order, then `DecodeStats`.
+
+    The sound comes first because its analyzers are few and long, and reading it costs a few milliseconds per second.
+    The sequence depends on the file and the arguments alone.
+
+    Args:
+        path: a file that `probe` has accepted.
+        video_id: put into every item.
+        views: distinct views; each is made once.
+        audio: whether the sound is wanted.
+        limits: checked again on what is really decoded.
+        chunk_s: target length of a frame batch in seconds.
+
+    Raises:
+        MediaUnreadable, MediaLimit: as `probe`, found only now.
+    """
+    limits = limits or Limits()
+    if len({view.name for view in views}) != len(views):
+        raise ValueError(f"views must be distinct, got {[view.name for view in views]}")
+    cpu_start, wall_start = time.process_time(), time.perf_counter()
+    losses = _Losses()
+    audio_end_s = video_end_s = 0.0
+    frames = 0
+    if audio:
+        for track in _decode_audio(Path(path), video_id, losses):
+            audio_end_s = track.end_s
+            yield track
+    if views:
+        maker = _ViewMaker(video_id, tuple(views), chunk_s)
+        for pts_s, frame in _decode_frames(Path(path), losses, limits):
+            frames += 1
+            yield from maker.add(pts_s, frame)
+        if frames == 0:
+            raise MediaUnreadable(f"{Path(path).name}: no picture could be decoded ({losses.bad} damaged packets)")
+        yield from maker.finish()
+        video_end_s = maker.end_s
+    yield DecodeStats(
+        frames=frames,
+        bad_packets=losses.bad,
+        lost=losses.spans,
+        video_end_s=video_end_s,
+        audio_end_s=audio_end_s,
+        cpu_s=time.process_time() - cpu_start,
+        wall_s=time.perf_counter() - wall_start,
+    )
+
+
+# --- opening and checking ---------------------------------------------------------------------------------------------
+
+
+def _check_file(path: Path, limits: Limits) -> int:
+    try:
+        if not path.is_file():
+            raise MediaMissing(f"there is no file {path}" if not path.exists() else f"{path} is not a file")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except PermissionError as error:
+        raise MediaMissing(f"{path} may not be read: {error.strerror}") from error
+    if size == 0:
+        raise MediaUnreadable(f"{path.name} is empty (0 bytes)")
+    if size > limits.bytes_max:
+        raise MediaLimit("size in bytes", size, limits.bytes_max, "limits.bytes_max")
+    if any(head.startswith(mark) for mark in _PLAYLIST_MARKS):
+        raise MediaUnreadable(f"{path.name} is a playlist and not a video; give the video file itself")
+    return size
+
+
+def _open(path: Path) -> InputContainer:
+    try:
+        return av.open(str(path), options=dict(_OPEN_OPTIONS), metadata_errors="ignore")
+    except (av.error.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaUnreadable(
+            f"{path.name} cannot be opened as a video or sound file ({reason}); "
+            "it may be another kind of file, or cut off before its index was written"
+        ) from error
+
+
+def _pick_streams(container: InputContainer) -> tuple[Any, Any]:
+    """The first real video stream (not a cover picture) and the first audio stream whose codecs are known, or None."""
+    video = audio = None
+    for stream in container.streams:
+        context = getattr(stream, "codec_context", None)
+        if context is None:
+            continue
+        if video is None and stream.type == "video" and not stream.disposition & stream.disposition.attached_pic:
+            video = stream
+        if audio is None and stream.type == "audio" and context.sample_rate:
+            audio = stream
+    return video, audio
+
+
+def _zero_s(container: InputContainer) -> float:
+    """Players start the clock at the container's first timestamp, unless it is negative (encoder delay)."""
+    return max(0.0, (container.start_time or 0) / av.time_base)
+
+
+def _check_size(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.pixels_max or max(width, height) > limits.side_max:
+        raise MediaLimit(
+            "width x height", f"{width} x {height}", f"{limits.pixels_max} pixels", "limits.pixels_max, limits.side_max"
+        )
+
+
+def _check_duration(duration_s: float, what: str, limits: Limits) -> None:
+    if duration_s > limits.duration_s_max:
+        raise MediaLimit(what, f"{duration_s:.0f} s", f"{limits.duration_s_max:.0f} s", "limits.duration_s_max")
+
+
+@dataclass(slots=True)
+class _Scan:
+    video_packets: int = 0
+    audio_packets: int = 0
+    video_s: float = 0.0
+    audio_s: float = 0.0
+
+
+def _scan(container: InputContainer, video: Any, audio: Any, zero_s: float, limits: Limits) -> _Scan:
+    """Count packets and find where each stream ends."""
+    scan = _Scan()
+    first_pts_s: float | None = None
+    streams = [stream for stream in (video, audio) if stream is not None]
+    try:
+        for packet in container.demux(streams):
+            if packet.size == 0 or packet.pts is None or packet.is_discard:
+                continue
+            base = float(packet.time_base)
+            pts_s = packet.pts * base - zero_s
+            end_s = pts_s + (packet.duration or 0) * base
+            if packet.stream is video:
+                scan.video_packets += 1
+                first_pts_s = pts_s if first_pts_s is None else min(first_pts_s, pts_s)
+                scan.video_s = max(scan.video_s, end_s)
+                if scan.video_packets > limits.frames_max:
+                    raise MediaLimit("number of frames", f"over {limits.frames_max}", limits.frames_max, "limits.frames_max")
+            else:
+                scan.audio_packets += 1
+                scan.audio_s = max(scan.audio_s, end_s)
+    except av.error.FFmpegError:
+        # The rest of the file cannot be read; what came before can. `decode` meets the same end and reports the loss.
+        if scan.video_packets + scan.audio_packets == 0:
+            raise MediaUnreadable("not one packet of the file can be read") from None
+    _check_duration(max(scan.video_s, scan.audio_s), "the duration", limits)
+    return scan
+
+
+def _first_picture(path: Path, limits: Limits) -> tuple[int, int, int]:
+    """Upright width and height, and the rotation, of the first picture that decodes; zeros if there is none."""
+    for _, frame in _decode_frames(path, _Losses(), limits):
+        width, height = _upright_size(frame)
+        return width, height, _clockwise(frame)
+    return 0, 0, 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- decoding ---------------------------------------------------------------------------------------------------------
+
+
+class _Losses:
+    """Damaged packets, and the stretches of time in which pictures are missing because of them."""
+
+    def __init__(self) -> None:
+        self.bad = 0
+        self.spans: list[tuple[float, float]] = []
+        self._pending = False
+
+    def packet(self) -> None:
+        self.bad += 1
+        self._pending = True
+
+    def good(self, last_s: float, now_s: float) -> None:
+        if self._pending:
+            self.spans.append((max(0.0, last_s), now_s))
+            self._pending = False
+
+
+def _packets(container: InputContainer, stream: Any, losses: _Losses) -> Iterator[Any]:
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError:
+        losses.packet()
+
+
+def _decoded(container: InputContainer, stream: Any, losses: _Losses) -> Iterator[Any]:
+    """Frames of one stream; damaged packets are skipped and counted."""
+    stream.codec_context.thread_count = 1
+    stream.codec_context.thread_type = "NONE"
+    for packet in _packets(container, stream, losses):
+        try:
+            frames = packet.decode()
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError:
+            losses.packet()
+            continue
+        for frame in frames:
+            if frame.is_corrupt:
+                losses.packet()
+            elif frame.pts is not None:
+                yield frame
+
+
+def _decode_frames(path: Path, losses: _Losses, limits: Limits) -> Iterator[tuple[float, Any]]:
+    """(seconds, frame) in strictly increasing time."""
+    with _open(path) as container:
+        stream, _ = _pick_streams(container)
+        if stream is None:
+            return
+        clock = _Clock(_zero_s(container), float(stream.time_base))
+        last_s = -1.0
+        pixels = 0
+        for frame in _decoded(container, stream, losses):
+            pts_s = clock.seconds(frame.pts)
+            if pts_s <= last_s or pts_s < 0:
+                continue
+            _check_size(frame.width, frame.height, limits)
+            pixels += frame.width * frame.height
+            if pixels > limits.decoded_pixels_max:
+                raise MediaLimit("decoded pixels", pixels, limits.decoded_pixels_max, "limits.decoded_pixels_max")
+            _check_duration(pts_s, "the duration", limits)
+            losses.good(last_s, pts_s)
+            yield pts_s, frame
+            last_s = pts_s
+
+
+def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioTrack]:
+    """The sound as mono 16 kHz parts of at most `AUDIO_PART_S`; holes become silence. At least one part, maybe empty."""
+    part_size = int(AUDIO_PART_S * SAMPLE_RATE_HZ)
+    pending: list[npt.NDArray[np.float32]] = []
+    held = total = index = 0
+    start_s: float | None = None
+
+    def take(count: int) -> npt.NDArray[np.float32]:
+        nonlocal pending, held
+        joined = np.concatenate(pending) if pending else np.zeros(0, np.float32)
+        pending, held = [joined[count:]], len(joined) - count
+        return joined[:count]
+
+    with _open(path) as container:
+        _, stream = _pick_streams(container)
+        if stream is not None:
+            zero_s = _zero_s(container)
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+            for frame in _decoded(container, stream, losses):
+                pts_s = frame.pts * float(frame.time_base) - zero_s
+                losses.good(pts_s, pts_s)
+                if start_s is None:
+                    start_s = max(0.0, pts_s)
+                hole_s = pts_s - (start_s + total / SAMPLE_RATE_HZ)
+                if hole_s > AUDIO_GAP_S and total:
+                    silence = np.zeros(int(hole_s * SAMPLE_RATE_HZ), np.float32)
+                    pending.append(silence)
+                    held, total = held + len(silence), total + len(silence)
+                for samples in _resampled(resampler, frame, skip_before_s=-pts_s):
+                    pending.append(samples)
+                    held, total = held + len(samples), total + len(samples)
+                while held > part_size:
+                    yield AudioTrack(
+                        video_id, take(part_size), SAMPLE_RATE_HZ, start_s + index * AUDIO_PART_S, index, last=False
+                    )
+                    index += 1
+            for out in resampler.resample(None):
+                pending.append(np.clip(out.to_ndarray().reshape(-1).astype(np.float32), -1, 1))
+                held += out.samples
+    yield AudioTrack(video_id, take(held), SAMPLE_RATE_HZ, (start_s or 0.0) + index * AUDIO_PART_S, index, last=True)
+
+
+def _resampled(resampler: av.AudioResampler, frame: Any, skip_before_s: float) -> Iterator[npt.NDArray[np.float32]]:
+    frame.pts = None  # the resampler would otherwise fill or cut by itself
+    for out in resampler.resample(frame):
+        samples = np.clip(np.nan_to_num(out.to_ndarray().reshape(-1).astype(np.float32)), -1, 1)
+        yield samples[max(0, int(skip_before_s * SAMPLE_RATE_HZ)) :]
+
+
+# --- views ------------------------------------------------------------------------------------------------------------
+
+
+def _clockwise(frame: Any) -> int:
+    """Turn in degrees, clockwise, that shows the frame upright. FFmpeg states it counterclockwise."""
+    return -round(frame.rotation / 90) * 90 % 360
+
+
+def _upright_size(frame: Any) -> tuple[int, int]:
+    aspect = getattr(frame, "sample_aspect_ratio", None)
+    width = round(frame.width * float(aspect)) if aspect else frame.width
+    return (frame.height, width) if _clockwise(frame) % 180 else (width, frame.height)
+
+
+def view_size(view: View, width: int, height: int) -> tuple[int, int]:
+    """Width and height in pixels of a view of an upright video of that size. Never enlarges, never below 1."""
+    short, long = min(width, height), max(width, height)
+    scale = min(1.0, view.short_side / short, view.short_side * ASPECT_MAX / long)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _colorspace(frame: Any) -> Colorspace:
+    matrix = int(frame.colorspace)
+    known = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601}
+    known |= {7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
+    return known.get(matrix, Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601)
+
+
+def _picture(frame: Any, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """The frame as upright RGB [height, width, 3]."""
+    clockwise = _clockwise(frame)
+    turned = clockwise % 180 != 0
+    scaled = frame.reformat(
+        width=height if turned else width,
+        height=width if turned else height,
+        format="rgb24",
+        src_colorspace=_colorspace(frame),
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.JPEG,
+        interpolation="BILINEAR",
+        threads=1,
+    )
+    pixels: npt.NDArray[np.uint8] = scaled.to_ndarray()
+    return np.rot90(pixels, -(clockwise // 90)) if clockwise else pixels
+
+
+class _Sampler:
+    """Which frames a view takes: the first at or after each tick of its rate, in presentation time."""
+
+    def __init__(self, fps: float | None) -> None:
+        self._fps = fps
+        self._tick = 0
+
+    def takes(self, pts_s: float) -> bool:
+        if self._fps is None:
+            return True
+        # A timestamp a hair before its tick (1/30 s in a 1/90000 time base) belongs to it.
+        position = pts_s * self._fps + 1e-3
+        if position < self._tick:
+            return False
+        self._tick = int(position) + 1
+        return True
+
+
+class _ViewBuilder:
+    """Collects the frames of one view into chunks on the clock's grid."""
+
+    def __init__(self, video_id: str, view: View, chunk_s: float) -> None:
+        self._video_id, self._view, self._chunk_s = video_id, view, chunk_s
+        self._sampler = _Sampler(view.fps)
+        self._frames: list[npt.NDArray[np.uint8]] = []
+        self._pts: list[float] = []
+        self._lead_in = 0
+        self._grid: int | None = None
+        self._index = 0
+        self._size: tuple[int, int] | None = None
+
+    def add(self, pts_s: float, frame: Any) -> Iterator[FrameBatch]:
+        if not self._sampler.takes(pts_s):
+            return
+        grid = int(pts_s / self._chunk_s + 1e-6)
+        if self._grid is not None and grid > self._grid and len(self._frames) > self._lead_in:
+            yield self._batch(end_s=pts_s, last=False)
+            kept = min(self._view.lead_in, len(self._frames))
+            self._frames, self._pts = self._frames[len(self._frames) - kept :], self._pts[len(self._pts) - kept :]
+            self._lead_in, self._index = kept, self._index + 1
+        self._grid = grid
+        # The first frame fixes the size: a stream that changes resolution midway is scaled to it.
+        self._size = self._size or view_size(self._view, *_upright_size(frame))
+        self._frames.append(_picture(frame, *self._size))
+        self._pts.append(pts_s)
+
+    def finish(self, end_s: float) -> Iterator[FrameBatch]:
+        if self._frames:
+            yield self._batch(end_s=end_s, last=True)
+
+    def _batch(self, *, end_s: float, last: bool) -> FrameBatch:
+        return FrameBatch(
+            video_id=self._video_id,
+            view=self._view,
+            index=self._index,
+            frames=np.stack(self._frames),
+            pts_s=np.array(self._pts, np.float64),
+            last=last,
+            end_s=end_s,
+        )
+
+
+class _ViewMaker:
+    """Feeds each decoded frame to the views that take it."""
+
+    def __init__(self, video_id: str, views: tuple[View, ...], chunk_s: float) -> None:
+        self._builders = [_ViewBuilder(video_id, view, chunk_s) for view in views]
+        self._last_s = 0.0
+        self.end_s = 0.0
+
+    def add(self, pts_s: float, frame: Any) -> Iterator[FrameBatch]:
+        duration = getattr(frame, "duration", None)
+        step_s = float(duration * frame.time_base) if duration else pts_s - self._last_s
+        self.end_s, self._last_s = pts_s + max(step_s, 0.0), pts_s
+        for builder in self._builders:
+            yield from builder.add(pts_s, frame)
+
+    def finish(self) -> Iterator[FrameBatch]:
+        for builder in self._builders:
+            yield from builder.finish(self.end_s)
+
+
+def mime_type(path: str | os.PathLike[str]) -> str:
+    """The media type a browser expects for this file name."""
+    known = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".mkv": "video/webm"}
+    return known.get(Path(path).suffix.lower(), "application/octet-stream")

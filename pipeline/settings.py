@@ -1,0 +1,118 @@
+"""Every setting, in one typed place: defaults, then a TOML file, then `REELSCOPE_*` variables, then arguments.
+
+A nested setting is `[limits] bytes_max = ...` in the file and `REELSCOPE_LIMITS__BYTES_MAX` in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from pipeline.analyzer import ProfileName
+
+MIB = 1024 * 1024
+
+
+class Limits(BaseModel):
+    """What a source may be. Each error names the setting that it exceeds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bytes_max: int = Field(2 * 1024 * MIB, description="file size in bytes")
+    duration_s_max: float = Field(4 * 3600, description="length in seconds")
+    side_max: int = Field(8192, description="longer side of the coded picture in pixels")
+    pixels_max: int = Field(8192 * 4320, description="width x height of the coded picture")
+    fps_max: float = Field(240, description="mean frames per second")
+    streams_max: int = Field(32, description="streams in the container")
+    frames_max: int = Field(1_000_000, description="coded frames")
+    decoded_pixels_max: int = Field(2_000_000_000_000, description="frames x width x height in all")
+    # Lower: a slow disk looks like a hostile file. Higher: a hostile file holds a probe for longer.
+    probe_s_max: float = Field(60, description="time for reading the file once, in seconds")
+    # Lower: a busy machine looks like a stuck decoder. Higher: a stuck decoder holds a job for longer.
+    decode_stall_s_max: float = Field(120, description="longest wait for the next chunk while there is room for it")
+
+
+class EngineSettings(BaseModel):
+    """How much is in flight."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Lower: fast analyzers wait for slow ones. Higher: more decoded video lies in memory. 30 s of 1080x1920 is 760 MB.
+    video_bytes_in_flight: int = Field(320 * MIB, description="decoded bytes not yet answered, per video")
+    bytes_in_flight: int = Field(640 * MIB, description="decoded bytes not yet answered, over all videos")
+    slots_per_worker: int = Field(2, description="calls at a worker: one working, the next already there")
+    # A chunk that kills its worker this often in a row is taken to be the cause.
+    sends_max: int = Field(3, description="how often one call is sent before its worker's deaths count against it")
+
+
+class RaySettings(BaseModel):
+    """How a local Ray is started when none is running."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = Field(None, description="an existing cluster; None starts Ray on this machine")
+    # Must exceed engine.bytes_in_flight, or the store spills to disk.
+    object_store_bytes: int = Field(1024 * MIB, description="shared memory for decoded chunks")
+    decode_cpus: float = Field(1.0, description="CPU share reserved for each decode stream")
+
+
+class Settings(BaseSettings):
+    """All settings of one run."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REELSCOPE_", env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
+    )
+
+    profile: ProfileName = "embedded"
+    models_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_cache_dir("reelscope")) / "models")
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("reelscope")))
+    limits: Limits = Limits()
+    engine: EngineSettings = EngineSettings()
+    ray: RaySettings = RaySettings()
+    analyzers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options by analyzer name")
+    disabled: list[str] = Field(default_factory=list, description="analyzers switched off in this deployment")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get("REELSCOPE_CONFIG")
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=Path(file) if file else None)
+        return (init_settings, env_settings, toml)
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read the effective settings.
+
+    Args:
+        config: a TOML file; None takes the one that `REELSCOPE_CONFIG` names, if any.
+        overrides: settings by name that win over file and environment; None values are ignored.
+
+    Raises:
+        FileNotFoundError: `config` does not exist.
+        pydantic.ValidationError: a value is wrong or a name unknown.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if config is None:
+        return Settings(**given)
+    if not config.is_file():
+        raise FileNotFoundError(f"there is no configuration file {config}")
+    before = os.environ.get("REELSCOPE_CONFIG")
+    os.environ["REELSCOPE_CONFIG"] = str(config)
+    try:
+        return Settings(**given)
+    finally:
+        if before is None:
+            del os.environ["REELSCOPE_CONFIG"]
+        else:
+            os.environ["REELSCOPE_CONFIG"] = before

@@ -1,0 +1,1 @@
+"""The faces: command line, pages and (later) the HTTP service."""
