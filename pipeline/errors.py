@@ -1,17 +1,17 @@
 """Every error that Reelscope raises on purpose.
 
-    ReelscopeError
-    ├── UsageError            the request itself is wrong: an unknown analyzer, an unknown format
-    ├── MediaError            the source cannot be analyzed at all (one line, no trace)
-    │   ├── MediaMissing      there is no such file
-    │   ├── MediaUnreadable   it is no media file that we know, or nothing in it can be decoded
-    │   ├── MediaLimit        it exceeds a limit; the message states the value, the limit and its setting
-    │   └── DecoderCrashed    the decoder's process died or stood still
-    ├── ModelUnavailable      weights that should be there are missing or damaged; the remedy is in the message
-    ├── NotApplicable         the analyzer's input does not exist here: the result is `skipped`, not `failed`
-    ├── WorkerDied            a worker process died repeatedly on the same input
-    ├── WorkerTimeout         a call took longer than the analyzer's `timeout_s`
-    └── PlanError             the analyzers do not fit this machine; the message says what would
+ReelscopeError
+├── UsageError            the request itself is wrong: an unknown analyzer, an unknown format
+├── MediaError            the source cannot be analyzed at all (one line, no trace)
+│   ├── MediaMissing      there is no such file
+│   ├── MediaUnreadable   it is no media file that we know, or nothing in it can be decoded
+│   ├── MediaLimit        it exceeds a limit; the message states the value, the limit and its setting
+│   └── DecoderCrashed    the decoder's process died or stood still
+├── ModelUnavailable      weights that should be there are missing or damaged; the remedy is in the message
+├── NotApplicable         the analyzer's input does not exist here: the result is `skipped`, not `failed`
+├── WorkerDied            a worker process died repeatedly on the same input
+├── WorkerTimeout         a call took longer than the analyzer's `timeout_s`
+└── PlanError             the analyzers do not fit this machine; the message says what would
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def decode(
         MediaUnreadable, MediaLimit: as `probe`, found only now.
     """
     limits = limits or Limits()
-    if len({view.name for view in views}) != len(views):
+    if len(set(views)) != len(views):
         raise ValueError(f"views must be distinct, got {[view.name for view in views]}")
     cpu_start, wall_start = time.process_time(), time.perf_counter()
     losses = _Losses()
@@ -206,7 +206,8 @@ def _check_file(path: Path, limits: Limits) -> int:
 
 def _open(path: Path) -> InputContainer:
     try:
-        return av.open(str(path), options=dict(_OPEN_OPTIONS), metadata_errors="ignore")
+        container: InputContainer = av.open(str(path), options=dict(_OPEN_OPTIONS), metadata_errors="ignore")
+        return container
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaUnreadable(
@@ -231,7 +232,7 @@ def _pick_streams(container: InputContainer) -> tuple[Any, Any]:
 
 def _zero_s(container: InputContainer) -> float:
     """Players start the clock at the container's first timestamp, unless it is negative (encoder delay)."""
-    return max(0.0, (container.start_time or 0) / av.time_base)
+    return float(max(0.0, (container.start_time or 0) / av.time_base))
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
@@ -271,7 +272,9 @@ def _scan(container: InputContainer, video: Any, audio: Any, zero_s: float, limi
                 first_pts_s = pts_s if first_pts_s is None else min(first_pts_s, pts_s)
                 scan.video_s = max(scan.video_s, end_s)
                 if scan.video_packets > limits.frames_max:
-                    raise MediaLimit("number of frames", f"over {limits.frames_max}", limits.frames_max, "limits.frames_max")
+                    raise MediaLimit(
+                        "number of frames", f"over {limits.frames_max}", limits.frames_max, "limits.frames_max"
+                    )
             else:
                 scan.audio_packets += 1
                 scan.audio_s = max(scan.audio_s, end_s)
@@ -367,7 +370,7 @@ def _decode_frames(path: Path, losses: _Losses, limits: Limits) -> Iterator[tupl
 
 
 def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioTrack]:
-    """The sound as mono 16 kHz parts of at most `AUDIO_PART_S`; holes become silence. At least one part, maybe empty."""
+    """The sound as mono 16 kHz parts of at most `AUDIO_PART_S`; holes become silence. One part at least, maybe empty."""
     part_size = int(AUDIO_PART_S * SAMPLE_RATE_HZ)
     pending: list[npt.NDArray[np.float32]] = []
     held = total = index = 0
@@ -420,7 +423,7 @@ def _resampled(resampler: av.AudioResampler, frame: Any, skip_before_s: float) -
 
 def _clockwise(frame: Any) -> int:
     """Turn in degrees, clockwise, that shows the frame upright. FFmpeg states it counterclockwise."""
-    return -round(frame.rotation / 90) * 90 % 360
+    return int(-round(frame.rotation / 90) * 90 % 360)
 
 
 def _upright_size(frame: Any) -> tuple[int, int]:

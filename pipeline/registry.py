@@ -29,7 +29,11 @@ def discover(package: str = "analyzers") -> Mapping[str, AnalyzerClass]:
             continue
         module = importlib.import_module(f"{package}.{module_info.name}")
         for _, member in inspect.getmembers(module, inspect.isclass):
-            if not issubclass(member, Analyzer) or "spec" not in member.__dict__ or member.__module__ != module.__name__:
+            if (
+                not issubclass(member, Analyzer)
+                or "spec" not in member.__dict__
+                or member.__module__ != module.__name__
+            ):
                 continue
             name = member.spec.name
             if name in found:

@@ -23,18 +23,20 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bytes_max: int = Field(2 * 1024 * MIB, description="file size in bytes")
-    duration_s_max: float = Field(4 * 3600, description="length in seconds")
-    side_max: int = Field(8192, description="longer side of the coded picture in pixels")
-    pixels_max: int = Field(8192 * 4320, description="width x height of the coded picture")
-    fps_max: float = Field(240, description="mean frames per second")
-    streams_max: int = Field(32, description="streams in the container")
-    frames_max: int = Field(1_000_000, description="coded frames")
-    decoded_pixels_max: int = Field(2_000_000_000_000, description="frames x width x height in all")
+    bytes_max: int = Field(default=2 * 1024 * MIB, description="file size in bytes")
+    duration_s_max: float = Field(default=4 * 3600, description="length in seconds")
+    side_max: int = Field(default=8192, description="longer side of the coded picture in pixels")
+    pixels_max: int = Field(default=8192 * 4320, description="width x height of the coded picture")
+    fps_max: float = Field(default=240, description="mean frames per second")
+    streams_max: int = Field(default=32, description="streams in the container")
+    frames_max: int = Field(default=1_000_000, description="coded frames")
+    decoded_pixels_max: int = Field(default=2_000_000_000_000, description="frames x width x height in all")
     # Lower: a slow disk looks like a hostile file. Higher: a hostile file holds a probe for longer.
-    probe_s_max: float = Field(60, description="time for reading the file once, in seconds")
+    probe_s_max: float = Field(default=60, description="time for reading the file once, in seconds")
     # Lower: a busy machine looks like a stuck decoder. Higher: a stuck decoder holds a job for longer.
-    decode_stall_s_max: float = Field(120, description="longest wait for the next chunk while there is room for it")
+    decode_stall_s_max: float = Field(
+        default=120, description="longest wait for the next chunk while there is room for it"
+    )
 
 
 class EngineSettings(BaseModel):
@@ -43,11 +45,13 @@ class EngineSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Lower: fast analyzers wait for slow ones. Higher: more decoded video lies in memory. 30 s of 1080x1920 is 760 MB.
-    video_bytes_in_flight: int = Field(320 * MIB, description="decoded bytes not yet answered, per video")
-    bytes_in_flight: int = Field(640 * MIB, description="decoded bytes not yet answered, over all videos")
-    slots_per_worker: int = Field(2, description="calls at a worker: one working, the next already there")
+    video_bytes_in_flight: int = Field(default=320 * MIB, description="decoded bytes not yet answered, per video")
+    bytes_in_flight: int = Field(default=640 * MIB, description="decoded bytes not yet answered, over all videos")
+    slots_per_worker: int = Field(default=2, description="calls at a worker: one working, the next already there")
     # A chunk that kills its worker this often in a row is taken to be the cause.
-    sends_max: int = Field(3, description="how often one call is sent before its worker's deaths count against it")
+    sends_max: int = Field(
+        default=3, description="how often one call is sent before its worker's deaths count against it"
+    )
 
 
 class RaySettings(BaseModel):
@@ -55,10 +59,10 @@ class RaySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    address: str | None = Field(None, description="an existing cluster; None starts Ray on this machine")
+    address: str | None = Field(default=None, description="an existing cluster; None starts Ray on this machine")
     # Must exceed engine.bytes_in_flight, or the store spills to disk.
-    object_store_bytes: int = Field(1024 * MIB, description="shared memory for decoded chunks")
-    decode_cpus: float = Field(1.0, description="CPU share reserved for each decode stream")
+    object_store_bytes: int = Field(default=1024 * MIB, description="shared memory for decoded chunks")
+    decode_cpus: float = Field(default=1.0, description="CPU share reserved for each decode stream")
 
 
 class Settings(BaseSettings):

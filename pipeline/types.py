@@ -33,7 +33,7 @@ def _read_only(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A sampling of the video that analyzers share.
+    """A sampling of the video that analyzers share. Views of the same sampling are equal, whatever their names.
 
     Args:
         name: what the view is called in plans and timings.
@@ -42,7 +42,7 @@ class View:
         lead_in: how many frames of the chunk before are repeated at the start of each chunk but the first.
     """
 
-    name: str
+    name: str = field(compare=False)
     fps: float | None
     short_side: int
     lead_in: int = 0

@@ -1,0 +1,97 @@
+"""The pool of Ray actors: places them by the plan, and turns their deaths into `WorkerDied`: the call is sent again."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+
+from actors.worker import WorkerActor
+from cluster.plan import Machine, Plan, make_plan
+from pipeline.analyzer import Profile
+from pipeline.errors import WorkerDied
+from pipeline.pool import Replica, WorkerPool
+from pipeline.registry import AnalyzerClass
+from pipeline.results import Upstream
+from pipeline.settings import Settings
+from pipeline.worker import Outcome
+
+logger = logging.getLogger(__name__)
+
+
+class RayPool(WorkerPool):
+    """Workers are named Ray actors. Their items are references to blocks in the object store.
+
+    Args:
+        settings: of the run.
+        machine: what Ray offers (`cluster.boot.boot` returns it).
+    """
+
+    def __init__(self, settings: Settings, machine: Machine) -> None:
+        super().__init__(settings)
+        self._machine = machine
+        self._id = uuid.uuid4().hex[:6]
+        self.plan: Plan | None = None
+
+    def _launch(self, classes: Mapping[str, AnalyzerClass]) -> dict[str, list[Replica]]:
+        specs = [analyzer_class.spec for analyzer_class in classes.values()]
+        self.plan = plan = make_plan(specs, self._machine, self.settings.ray.decode_cpus)
+        profile = Profile(self.settings.profile, self.settings.models_dir)
+        replicas: dict[str, list[Replica]] = {}
+        for name, analyzer_class in classes.items():
+            share, options = plan.shares[name], self.options_of(analyzer_class)
+            device = "cuda:0" if share.gpu_fraction else "cpu"
+            replicas[name] = [
+                _ActorReplica(
+                    ray.remote(WorkerActor)
+                    .options(
+                        name=f"{name}:{number}:{self._id}",
+                        num_cpus=share.cpus,
+                        num_gpus=share.gpu_fraction,
+                        max_restarts=-1,  # the pool counts how often a call dies with its worker
+                        max_task_retries=0,
+                    )
+                    .remote(analyzer_class, options, device, profile, share.gpu_fraction)
+                )
+                for number in range(share.replicas)
+            ]
+        return replicas
+
+
+class _ActorReplica:
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+
+    async def load(self) -> Outcome:
+        loaded: Outcome = await _answer(self.actor.load.remote())
+        return loaded
+
+    async def analyze(self, items: Sequence[Any]) -> list[Outcome]:
+        outcomes: list[Outcome] = await _answer(self.actor.analyze.remote(*items))
+        return outcomes
+
+    async def summarize(self, parts: Sequence[Any], upstream: Upstream) -> Outcome:
+        report: Outcome = await _answer(self.actor.summarize.remote(list(parts), upstream))
+        return report
+
+    def restart(self) -> None:
+        ray.kill(self.actor, no_restart=False)
+
+    def close(self) -> None:
+        ray.kill(self.actor)
+
+
+async def _answer(reference: Awaitable[Any]) -> Any:
+    try:
+        return await reference
+    except (ActorDiedError, ActorUnavailableError) as error:
+        logger.info("a worker died and its call is sent again: %s", error)
+        raise WorkerDied(f"the worker's process died ({type(error).__name__})") from None
+    except RayTaskError as error:
+        raise error.cause from None
+    except RayActorError as error:
+        raise WorkerDied(f"the worker's process died ({type(error).__name__})") from None

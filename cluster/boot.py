@@ -1,0 +1,71 @@
+"""Brings Ray up (or joins a running cluster) and says what machine it found."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+import ray
+
+from cluster.plan import Machine
+from pipeline.errors import PlanError
+from pipeline.settings import RaySettings
+
+# One thread per worker process: many single-threaded processes scale over cores, threads inside them do not, and
+# oversubscribed thread pools cost a multiple. Analyzers that the plan gives more set it themselves.
+SINGLE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+NAMESPACE = "reelscope"
+
+
+def boot(settings: RaySettings) -> Machine:
+    """Initialize Ray if it is not, and return the machine that its resources describe.
+
+    Raises:
+        PlanError: the cluster has no CPU to offer.
+    """
+    if not ray.is_initialized():
+        os.environ.update(SINGLE_THREAD)  # inherited by every worker that this machine's raylet starts
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if settings.address:
+                ray.init(address=settings.address, namespace=NAMESPACE, logging_level=logging.ERROR)
+            else:
+                ray.init(
+                    include_dashboard=False,
+                    namespace=NAMESPACE,
+                    object_store_memory=settings.object_store_bytes,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+    return machine()
+
+
+def machine() -> Machine:
+    """What the initialized Ray offers."""
+    resources = ray.cluster_resources()
+    cpus = float(resources.get("CPU", 0))
+    if cpus <= 0:
+        raise PlanError("Ray offers no CPU; start it with num_cpus of at least 1")
+    return Machine(cpus=cpus, gpus_gb=_gpus_gb(int(resources.get("GPU", 0))))
+
+
+def _gpus_gb(count: int) -> tuple[float, ...]:
+    """Memory of this machine's GPUs, for as many as Ray knows of."""
+    if count == 0:
+        return ()
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(pynvml.nvmlDeviceGetMemoryInfo(handle).total / 1e9 for handle in handles)[:count]
+    except pynvml.NVMLError:
+        return ()  # logical GPUs of a test, without memory: analyzers then run on the CPU

@@ -1,0 +1,276 @@
+"""The command line: `reelscope analyze|models|plan|doctor`. Heavy imports happen inside the commands.
+
+Exit codes: 0 done; 1 the video could not be analyzed; 2 wrong usage; 3 done, but with failed analyzers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from pipeline.results import VideoReport
+    from pipeline.settings import Settings
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_PARTIAL = 0, 1, 2, 3
+FORMATS = ("html",)
+
+app = typer.Typer(
+    name="reelscope",
+    help="Watches a short video and writes down everything in it on one clock.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="The weights that analyzers use: where from, how large, which licence, present or not.")
+app.add_typer(models_app, name="models")
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file with settings")]
+ModelsDirOption = Annotated[Path | None, typer.Option("--models-dir", help="the model store")]
+ProfileOption = Annotated[str | None, typer.Option("--profile", help="embedded or full")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="show the trace of an error")]
+
+
+@app.command()
+def analyze(
+    source: Annotated[str, typer.Argument(help="path of a video or sound file")],
+    analyzers: Annotated[
+        str | None, typer.Option("--analyzers", help="names, separated by commas; default all")
+    ] = None,
+    profile: ProfileOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder for report.json; default out/NAME")] = None,
+    formats: Annotated[str | None, typer.Option("--format", help=f"more formats: {', '.join(FORMATS)}")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report instead of the summary")] = False,
+    local: Annotated[bool, typer.Option("--local", help="run in this process, without Ray")] = False,
+    config: ConfigOption = None,
+    models_dir: ModelsDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Analyze one video."""
+    _guarded(debug, lambda: _analyze(source, analyzers, profile, out, formats, as_json, local, config, models_dir))
+
+
+@models_app.command("list")
+def models_list(config: ConfigOption = None, models_dir: ModelsDirOption = None, debug: DebugOption = False) -> None:
+    """Show each model, its source, size, licence and whether it is there."""
+
+    def run() -> int:
+        from analyzers.models.store import ModelStore
+        from serve_app.tables import models_table
+
+        settings = _settings(config, models_dir=models_dir)
+        Console().print(models_table(ModelStore(settings.models_dir).entries()))
+        return EXIT_DONE
+
+    _guarded(debug, run)
+
+
+@models_app.command("fetch")
+def models_fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="models; default all of the profile")] = None,
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    models_dir: ModelsDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Download and verify what is missing."""
+
+    def run() -> int:
+        from analyzers.models.store import ModelStore
+        from serve_app.progress import fetch_progress
+
+        settings = _settings(config, models_dir=models_dir, profile=profile)
+        store = ModelStore(settings.models_dir)
+        known = {model.name: model for model in store.manifest.models}
+        for name in names or ():
+            if name not in known:
+                raise _usage(f"there is no model {name!r}; `reelscope models list` shows them")
+        wanted = names or [model.name for model in known.values() if model.profile == settings.profile]
+        with fetch_progress() as on_progress:
+            fetched = store.fetch(wanted, on_progress=on_progress)
+        errors.print(f"fetched {', '.join(fetched)}" if fetched else "everything was there", f"in {store.models_dir}")
+        return EXIT_DONE
+
+    _guarded(debug, run)
+
+
+@models_app.command("verify")
+def models_verify(config: ConfigOption = None, models_dir: ModelsDirOption = None, debug: DebugOption = False) -> None:
+    """Check the sha256 of every file. Exits 1 if one is damaged or missing."""
+
+    def run() -> int:
+        from analyzers.models.store import ModelStore
+        from serve_app.tables import models_table
+
+        settings = _settings(config, models_dir=models_dir)
+        entries = ModelStore(settings.models_dir).verify()
+        Console().print(models_table(entries))
+        return EXIT_DONE if all(entry.state == "present" for entry in entries) else EXIT_FAILED
+
+    _guarded(debug, run)
+
+
+@app.command()
+def plan(
+    analyzers: Annotated[
+        str | None, typer.Option("--analyzers", help="names, separated by commas; default all")
+    ] = None,
+    cpus: Annotated[
+        float | None, typer.Option("--cpus", help="plan for this many cores instead of this machine's")
+    ] = None,
+    gpus: Annotated[str | None, typer.Option("--gpus", help="plan for GPUs of these GB, for example 24,24")] = None,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Show how the analyzers share this machine, or another one."""
+
+    def run() -> int:
+        from cluster.plan import make_plan
+        from pipeline.graph import Graph
+        from pipeline.registry import discover
+        from serve_app.doctor import this_machine
+        from serve_app.tables import plan_table
+
+        settings = _settings(config)
+        try:
+            sizes = tuple(float(size) for size in gpus.split(",")) if gpus else None
+        except ValueError:
+            raise _usage(f"--gpus takes sizes in GB separated by commas, got {gpus!r}") from None
+        classes = discover()
+        graph = Graph(analyzer_class.spec for analyzer_class in classes.values())
+        names = graph.closure(_names(analyzers)).names
+        machine = this_machine(cpus, sizes)
+        Console().print(plan_table(make_plan([graph.specs[n] for n in names], machine, settings.ray.decode_cpus)))
+        return EXIT_DONE
+
+    _guarded(debug, run)
+
+
+@app.command()
+def doctor(config: ConfigOption = None, models_dir: ModelsDirOption = None, debug: DebugOption = False) -> None:
+    """Say what is missing on this machine, each with its remedy, and print the effective settings."""
+
+    def run() -> int:
+        from serve_app.doctor import examine
+        from serve_app.tables import doctor_table, settings_table
+
+        settings = _settings(config, models_dir=models_dir)
+        findings = examine(settings)
+        console = Console()
+        console.print(doctor_table(findings))
+        console.print(settings_table(settings))
+        return EXIT_DONE if all(finding.ok or not finding.needed for finding in findings) else EXIT_FAILED
+
+    _guarded(debug, run)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _usage(message: str) -> Exception:
+    from pipeline.errors import UsageError
+
+    return UsageError(message)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else None
+
+
+def _settings(config: Path | None, **overrides: Any) -> Settings:
+    from pydantic import ValidationError
+
+    from pipeline.settings import load_settings
+
+    try:
+        return load_settings(config, **overrides)
+    except FileNotFoundError as error:
+        raise _usage(str(error)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _usage(f"setting {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+
+
+def _guarded(debug: bool, run: Any) -> None:
+    """Turn errors into one line and an exit code."""
+    from pipeline.errors import ReelscopeError, UsageError
+
+    try:
+        code = run()
+    except ReelscopeError as error:
+        if debug:
+            raise
+        errors.print(f"reelscope: {error}", markup=False)
+        code = EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        errors.print("reelscope: stopped")
+        code = 130
+    raise typer.Exit(code)
+
+
+def _analyze(
+    source: str,
+    analyzers: str | None,
+    profile: str | None,
+    out: Path | None,
+    formats: str | None,
+    as_json: bool,
+    local: bool,
+    config: Path | None,
+    models_dir: Path | None,
+) -> int:
+    wanted_formats = _names(formats) or []
+    for name in wanted_formats:
+        if name not in FORMATS:
+            raise _usage(f"there is no format {name!r}; there is {', '.join(FORMATS)}")
+    settings = _settings(config, profile=profile, models_dir=models_dir)
+    report = asyncio.run(_run(settings, source, _names(analyzers), local))
+    folder = out or Path("out") / Path(source).stem
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [folder / "report.json"]
+        written[0].write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        if "html" in wanted_formats:
+            from serve_app.html_report import write_html
+
+            written.append(folder / "report.html")
+            write_html(report, Path(source).expanduser(), written[-1])
+    except OSError as error:
+        raise _usage(f"{folder} cannot be written: {error.strerror or error}") from None
+    if as_json:
+        sys.stdout.write(report.model_dump_json(indent=1) + "\n")
+    else:
+        from serve_app.tables import report_table
+
+        console = Console()
+        console.print(report_table(report))
+        for path in written:
+            console.print(f"  {path}", highlight=False, soft_wrap=True)
+    return EXIT_PARTIAL if report.statuses()["failed"] else EXIT_DONE
+
+
+async def _run(settings: Settings, source: str, analyzers: list[str] | None, local: bool) -> VideoReport:
+    from pipeline.results import VideoReport
+    from serve_app.progress import analysis_progress
+    from serve_app.session import Session
+
+    session = Session(settings, analyzers=analyzers, local=local)
+    facts = await session.probe(source)  # before anything is started: a bad file is refused at once
+    report: VideoReport | None = None
+    with analysis_progress(facts, session.graph.closure(analyzers).names) as show:
+        async with session:
+            await session.ready()
+            async for event in session.stream(facts, analyzers):
+                show(event)
+                if isinstance(event, VideoReport):
+                    report = event
+    assert report is not None
+    return report

@@ -1,0 +1,102 @@
+"""Examines the machine: what is missing, and what would help."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from analyzers.models.store import ModelStore
+from cluster.plan import Machine
+from pipeline.settings import Settings
+
+DISK_FREE_MIN_BYTES = 1_000_000_000
+MEMORY_MIN_BYTES = 6_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `needed` means that nothing works without it."""
+
+    what: str
+    ok: bool
+    found: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at the interpreter, memory, shared memory, disk, weights and GPUs."""
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    memory = psutil.virtual_memory()
+    findings = [
+        Finding("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or later"),
+        Finding(
+            "memory",
+            memory.available >= MEMORY_MIN_BYTES,
+            f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}",
+            f"free {MEMORY_MIN_BYTES / 1e9:.0f} GB, or choose fewer analyzers",
+            needed=False,
+        ),
+        _shared_memory(settings),
+        _disk("model store", settings.models_dir),
+    ]
+    entries = ModelStore(settings.models_dir).entries()
+    findings.extend(
+        Finding(f"weights {entry.model.name}", entry.state == "present", entry.state, "reelscope models fetch")
+        for entry in entries
+        if entry.model.profile == settings.profile
+    )
+    sizes = gpu_sizes_gb()
+    found = ", ".join(f"{size:.0f} GB" for size in sizes) or "none"
+    remedy = "the full profile wants a GPU and its driver; the embedded profile needs none"
+    findings.append(Finding("GPU", bool(sizes), found, remedy, needed=settings.profile == "full"))
+    return findings
+
+
+def this_machine(cpus: float | None = None, gpus_gb: tuple[float, ...] | None = None) -> Machine:
+    """This machine as the plan sees it, or another with the given figures."""
+    cores = float(len(os.sched_getaffinity(0)))
+    return Machine(cpus=cpus or cores, gpus_gb=gpu_sizes_gb() if gpus_gb is None else gpus_gb)
+
+
+def gpu_sizes_gb() -> tuple[float, ...]:
+    """Memory of each GPU in GB; empty without a GPU or its driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(pynvml.nvmlDeviceGetMemoryInfo(handle).total / 1e9 for handle in handles)
+    except pynvml.NVMLError:
+        return ()
+
+
+def _shared_memory(settings: Settings) -> Finding:
+    wanted = settings.ray.object_store_bytes
+    shm = Path("/dev/shm")
+    free = shutil.disk_usage(shm).free if shm.is_dir() else 0
+    return Finding(
+        "shared memory",
+        free >= wanted,
+        f"{free / 1e9:.1f} GB in {shm}",
+        f"give {shm} {wanted / 1e9:.1f} GB (in a container: --shm-size), or lower ray.object_store_bytes",
+        needed=False,
+    )
+
+
+def _disk(what: str, folder: Path) -> Finding:
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free, writable = shutil.disk_usage(existing).free, os.access(existing, os.W_OK)
+    return Finding(
+        what,
+        writable and free >= DISK_FREE_MIN_BYTES,
+        f"{folder}, {free / 1e9:.0f} GB free" + ("" if writable else ", not writable"),
+        "free some space, or choose another folder (--models-dir, REELSCOPE_MODELS_DIR)",
+    )

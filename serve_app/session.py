@@ -1,0 +1,161 @@
+"""A running Reelscope: Ray (or threads), the loaded analyzers and the engine. The command line and Python share it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pipeline.engine import Engine, Event
+from pipeline.errors import UsageError
+from pipeline.graph import Graph
+from pipeline.pool import LocalPool, WorkerPool
+from pipeline.registry import AnalyzerClass, discover
+from pipeline.results import VideoFacts, VideoReport
+from pipeline.settings import Settings, load_settings
+from pipeline.source import FrameSource, LocalFrameSource
+
+
+class Session:
+    """Loads analyzers once and analyzes any number of videos, several at a time if you like.
+
+    `async with Session() as session: report = await session.analyze("clip.mp4")`
+
+    Args:
+        settings: None reads the effective ones.
+        analyzers: which to load; None is all. What they depend on is loaded too.
+        local: run in threads of this process instead of Ray: slower, simple to debug, the same report.
+
+    Raises:
+        UsageError: a name in `analyzers` does not exist.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, *, analyzers: Sequence[str] | None = None, local: bool = False
+    ) -> None:
+        self.settings = settings or load_settings()
+        self._classes = discover()
+        self.graph = Graph(analyzer_class.spec for analyzer_class in self._classes.values())
+        self._names = self.graph.closure(analyzers).names
+        self._local = local
+        self._owns_ray = False
+        self._engine: Engine | None = None
+        self._pool: WorkerPool | None = None
+        self._prober: FrameSource = LocalFrameSource(self.settings.limits)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Bring everything up; returns while analyzers are still loading (`ready` waits for them).
+
+        Raises:
+            PlanError: the analyzers do not fit this machine.
+            UsageError: settings of an analyzer are wrong.
+        """
+        source: FrameSource = self._prober
+        if self._local:
+            self._pool = LocalPool(self.settings)
+        else:
+            import ray
+
+            from actors.pool import RayPool
+            from cluster.boot import boot
+            from pipeline.stream import RayFrameSource
+
+            self._owns_ray = not ray.is_initialized()
+            machine = await asyncio.to_thread(boot, self.settings.ray)
+            pool = RayPool(self.settings, machine)
+            self._pool = pool
+            source = RayFrameSource(self.settings.limits, min(self.settings.ray.decode_cpus, machine.cpus / 4))
+            self._prober = source
+        await self._pool.start(self._wanted_classes())
+        self._engine = Engine(
+            graph=self.graph,
+            source=source,
+            pool=self._pool,
+            settings=self.settings.engine,
+            profile=self.settings.profile,
+            disabled=self.settings.disabled,
+        )
+
+    async def ready(self) -> None:
+        """Wait until every analyzer is loaded (or has failed to load, which its results will say)."""
+        assert self._pool is not None, "the session is not started"
+        await self._pool.ready()
+
+    async def close(self) -> None:
+        """End the workers, and Ray if this session started it."""
+        if self._pool is not None:
+            await self._pool.close()
+        if self._owns_ray:
+            await asyncio.to_thread(_stop_ray)
+
+    async def probe(self, source: str | Path) -> VideoFacts:
+        """What the file is. Works before `start`. Raises `MediaError`."""
+        return await self._prober.probe(_local_path(source))
+
+    async def stream(
+        self, source: str | Path | VideoFacts, analyzers: Sequence[str] | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Progress, each `AnalyzerResult` as soon as it is there, and last the `VideoReport`.
+
+        Raises:
+            MediaError: the source cannot be analyzed.
+            UsageError: an analyzer does not exist, or was not loaded.
+        """
+        assert self._engine is not None, "the session is not started"
+        wanted = list(self._names if analyzers is None else analyzers)
+        missing = set(self.graph.closure(wanted).names) - set(self._names)
+        if missing:
+            raise UsageError(f"this session was started without {', '.join(sorted(missing))}")
+        facts = source if isinstance(source, VideoFacts) else await self.probe(source)
+        from actors.monitor import GpuMonitor
+
+        with GpuMonitor() as gpu:
+            events = self._engine.run(facts, wanted, gpu.figures)
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                await events.aclose()
+
+    async def analyze(self, source: str | Path | VideoFacts, analyzers: Sequence[str] | None = None) -> VideoReport:
+        """The whole report. Raises as `stream`."""
+        report: VideoReport | None = None
+        async for event in self.stream(source, analyzers):
+            if isinstance(event, VideoReport):
+                report = event
+        assert report is not None
+        return report
+
+    def _wanted_classes(self) -> dict[str, AnalyzerClass]:
+        return {name: self._classes[name] for name in self._names if name not in self.settings.disabled}
+
+
+def _local_path(source: str | Path) -> str:
+    text = str(source)
+    if "://" in text:
+        raise UsageError(f"{text} is a URL; download the post first and give the file's path")
+    return str(Path(text).expanduser())
+
+
+def _stop_ray() -> None:
+    import ray
+
+    session_dir = ray._private.worker._global_node.get_session_dir_path()
+    ray.shutdown()
+    shutil.rmtree(session_dir, ignore_errors=True)  # logs and sockets of a cluster that is no more

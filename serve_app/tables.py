@@ -1,0 +1,122 @@
+"""Tables that the command line prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.results import AnalyzerResult, VideoReport
+
+if TYPE_CHECKING:
+    from analyzers.models.manifest import Source
+    from analyzers.models.store import Entry
+    from cluster.plan import Plan
+    from pipeline.settings import Settings
+    from serve_app.doctor import Finding
+
+MARKS = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "skipped": "[yellow]skipped[/]"}
+STATES = {"present": "[green]present[/]", "missing": "[yellow]missing[/]", "damaged": "[red]damaged[/]"}
+VALUE_CHARS_MAX = 60
+
+
+def report_table(report: VideoReport) -> Group:
+    """The result of a run: what each analyzer says, and what it cost."""
+    table = Table("analyzer", "", "busy", "what it says", title_justify="left", expand=False)
+    for result in report.analyzers.values():
+        table.add_row(result.name, MARKS[result.status], f"{result.timing.busy_s:.1f} s", escape(headline(result)))
+    video, run = report.video, report.run
+    size = f"{video.width}x{video.height} {video.fps:.3g} fps {video.video_codec}" if video.has_video else "no picture"
+    sound = f"{video.audio_codec}" if video.has_audio else "no sound"
+    loss = f", {video.bad_packets} damaged packets skipped" if video.bad_packets else ""
+    facts = f"{video.source}: {video.duration_s:.2f} s, {size}, {sound}{loss}"
+    cost = (
+        f"{run.wall_s:.1f} s = {run.rtf:.2f} x the video's length, cores {run.overlap:.0%} useful, "
+        f"decoded {run.decode_passes} time(s) in {run.decode_s:.1f} s"
+    )
+    return Group(escape(facts), table, cost)
+
+
+def headline(result: AnalyzerResult) -> str:
+    """One line of what an analyzer found, from its summary; or why it found nothing."""
+    if result.report is None:
+        return result.reason or ""
+    found = [f"{name} {_short(value)}" for name, value in result.report["summary"].items() if _says_something(value)]
+    return ", ".join(found[:4]) or f"{len(result.report['segments'])} segments"
+
+
+def _says_something(value: Any) -> bool:
+    return value is not None and value != [] and value != {} and value != ""
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return _clip(" ".join(f"{name} {_short(inner)}" for name, inner in value.items()))
+    if isinstance(value, list):
+        names = [item["name"] for item in value if isinstance(item, dict) and "name" in item]
+        return _clip(", ".join(names)) if names else f"({len(value)})"
+    return _clip(str(value))
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= VALUE_CHARS_MAX else text[: VALUE_CHARS_MAX - 1] + "…"
+
+
+def models_table(entries: Sequence[Entry]) -> Table:
+    """What weights there are."""
+    table = Table("model", "state", "size", "licence", "profile", "used by", "source")
+    for entry in entries:
+        model = entry.model
+        state = STATES[entry.state] + (f" {escape(entry.detail)}" if entry.detail else "")
+        sources = "; ".join(_source(source) for source in model.sources)
+        size = f"{model.bytes / 1e6:.1f} MB"
+        table.add_row(model.name, state, size, escape(model.licence), model.profile, ", ".join(model.used_by), sources)
+    return table
+
+
+def _source(source: Source) -> str:
+    if source.kind == "hub":
+        return f"{source.id} at {source.revision[:12]}"
+    if source.kind == "installed":
+        return f"{source.package} {source.version} (installed)"
+    return f"{source.kind}: {', '.join(package.label for package in source.packages)}"
+
+
+def plan_table(plan: Plan) -> Group:
+    """How the analyzers share a machine."""
+    gpus = ", ".join(f"{size:.0f} GB" for size in plan.machine.gpus_gb) or "none"
+    head = f"{plan.machine.cpus:g} CPUs, GPUs: {gpus}; {plan.decode_cpus:g} CPUs for each decode stream"
+    table = Table("analyzer", "replicas", "CPU share", "threads", "GPU GB", "GPU fraction", "GPU")
+    for name, share in plan.shares.items():
+        gpu = ("", "", "") if share.gpu_index is None else (share.gpu_gb, share.gpu_fraction, share.gpu_index)
+        table.add_row(name, *(str(cell) for cell in (share.replicas, share.cpus, share.threads, *gpu)))
+    return Group(head, table)
+
+
+def doctor_table(findings: Sequence[Finding]) -> Table:
+    """What was looked at, and what to do."""
+    table = Table("", "", "found", "remedy")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[red]missing[/]" if finding.needed else "[yellow]note[/]"
+        table.add_row(finding.what, mark, escape(finding.found), "" if finding.ok else escape(finding.remedy))
+    return table
+
+
+def settings_table(settings: Settings) -> Table:
+    """The effective settings, one a row."""
+    table = Table("setting", "value")
+
+    def add(prefix: str, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            if isinstance(value, dict) and value:
+                add(f"{prefix}{name}.", value)
+            else:
+                table.add_row(prefix + name, escape(str(value)))
+
+    add("", settings.model_dump(mode="json"))
+    return table
