@@ -43,7 +43,9 @@ EDGE_S: Final = 0.1
 COMPRESSION_RATIO_MAX: Final = 2.4
 LOGPROB_MIN: Final = -1.0
 NO_SPEECH_MAX: Final = 0.6
-"""The three gates' values are Whisper's own defaults."""
+"""The three gates' values are Whisper's own defaults. On noise, tones, music and silence base stays below -1.3."""
+LOGPROB_DOUBTED_MIN: Final = -0.5
+"""What is asked of a text when the model itself takes the window for no speech."""
 SENTENCE_PAUSE_S: Final = 0.8
 """A longer pause between words ends a segment, as a full stop does."""
 SEGMENT_S_MAX: Final = 12.0
@@ -225,7 +227,7 @@ def passes_gates(decoded: Decoded) -> bool:
     """Whether a text is speech and not the model's invention."""
     if not decoded.words or decoded.compression_ratio > COMPRESSION_RATIO_MAX:
         return False
-    return decoded.avg_logprob >= LOGPROB_MIN
+    return decoded.avg_logprob >= (LOGPROB_DOUBTED_MIN if decoded.no_speech_prob > NO_SPEECH_MAX else LOGPROB_MIN)
 
 
 def on_the_clock(words: Sequence[RawWord], start: int, stretches: Sequence[Stretch]) -> list[RawWord]:
