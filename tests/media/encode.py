@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import Colorspace
 
 TIME_BASE = Fraction(1, 90_000)
 
@@ -73,12 +74,18 @@ def write_clip(
 
 
 def _encode_frames(container: Any, stream: Any, first: Any, rest: Iterable[Any], fps: float, pts_s: Any) -> None:
+    # The decoder, as players do, takes an untagged picture of 720 lines and more for BT.709 and a smaller one for BT.601.
+    matrix = Colorspace.ITU709 if first.shape[0] >= 720 else Colorspace.ITU601
+    is_yuv = stream.pix_fmt.startswith("yuv")
+
     def all_frames() -> Iterable[Any]:
         yield first
         yield from rest
 
     for number, pixels in enumerate(all_frames()):
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        if is_yuv:
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=matrix)
         frame.pts = round((pts_s[number] if pts_s is not None else number / fps) / TIME_BASE)
         frame.time_base = TIME_BASE
         container.mux(stream.encode(frame))
