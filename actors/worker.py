@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.analyzer import Options, Profile
+from pipeline.blocks import from_table
 from pipeline.registry import AnalyzerClass
 from pipeline.results import Upstream
-from pipeline.stream import from_table
 from pipeline.worker import AnalyzerWorker, Outcome
 
 

@@ -21,6 +21,9 @@ SINGLE_THREAD = {
     "NUMBA_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+# Ray ends idle workers above one per CPU after a second, and counts actors among them. The decoder's worker would then
+# be started anew, imports and all, for every video.
+SYSTEM_CONFIG = {"num_workers_soft_limit": 64, "idle_worker_killing_time_threshold_ms": 600_000}
 NAMESPACE = "reelscope"
 
 
@@ -44,6 +47,7 @@ def boot(settings: RaySettings) -> Machine:
                     object_store_memory=settings.object_store_bytes,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
+                    _system_config=SYSTEM_CONFIG,
                 )
     return machine()
 

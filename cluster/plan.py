@@ -55,13 +55,13 @@ def make_plan(specs: Iterable[AnalyzerSpec], machine: Machine, decode_cpus: floa
     Args:
         specs: those to run.
         machine: what there is.
-        decode_cpus: the share each decode stream would like; halved at most, on a machine of two CPUs.
+        decode_cpus: the share each decode stream would like.
 
     Raises:
         PlanError: the GPU analyzers do not fit; the message says by how much and what would help.
     """
     specs = sorted(specs, key=lambda spec: spec.name)
-    decode_cpus = min(decode_cpus, machine.cpus / 4)
+    decode_cpus = decode_share(machine, decode_cpus)
     on_gpu = [spec for spec in specs if spec.gpu_gb > 0] if machine.gpus_gb else []
     placed = _place(on_gpu, machine)
     asked = sum(spec.cpus * spec.replicas for spec in specs)
@@ -79,6 +79,11 @@ def make_plan(specs: Iterable[AnalyzerSpec], machine: Machine, decode_cpus: floa
             gpu_index=index,
         )
     return Plan(machine, shares, decode_cpus)
+
+
+def decode_share(machine: Machine, wanted: float) -> float:
+    """The CPU share of one decode stream: what is wanted, but at most a quarter of the machine."""
+    return min(wanted, machine.cpus / 4)
 
 
 def fraction(gpu_gb: float, device_gb: float) -> float:

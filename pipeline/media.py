@@ -370,7 +370,7 @@ def _decode_frames(path: Path, losses: _Losses, limits: Limits) -> Iterator[tupl
 
 
 def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioTrack]:
-    """The sound as mono 16 kHz parts of at most `AUDIO_PART_S`; holes become silence. One part at least, maybe empty."""
+    """The sound as mono 16 kHz parts of at most `AUDIO_PART_S`; holes become silence. At least one, maybe empty."""
     part_size = int(AUDIO_PART_S * SAMPLE_RATE_HZ)
     pending: list[npt.NDArray[np.float32]] = []
     held = total = index = 0

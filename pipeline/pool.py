@@ -249,4 +249,3 @@ class _ThreadReplica:
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
-

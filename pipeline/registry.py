@@ -1,4 +1,4 @@
-"""Finds the analyzers: every concrete `Analyzer` in a module of the `analyzers` package. Nothing else registers them."""
+"""Finds the analyzers: every concrete `Analyzer` in a module of the `analyzers` package. Nothing else registers any."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get("REELSCOPE_CONFIG")
-        toml = TomlConfigSettingsSource(settings_cls, toml_file=Path(file) if file else None)
+        """Where values come from, strongest first (pydantic-settings' hook)."""
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=settings_cls.model_config.get("toml_file"))
         return (init_settings, env_settings, toml)
 
 
@@ -107,16 +107,14 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
         pydantic.ValidationError: a value is wrong or a name unknown.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
-    if config is None:
+    named = os.environ.get("REELSCOPE_CONFIG")
+    file = config or (Path(named) if named else None)
+    if file is None:
         return Settings(**given)
-    if not config.is_file():
-        raise FileNotFoundError(f"there is no configuration file {config}")
-    before = os.environ.get("REELSCOPE_CONFIG")
-    os.environ["REELSCOPE_CONFIG"] = str(config)
-    try:
-        return Settings(**given)
-    finally:
-        if before is None:
-            del os.environ["REELSCOPE_CONFIG"]
-        else:
-            os.environ["REELSCOPE_CONFIG"] = before
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no configuration file {file}")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    return Settings.model_validate(FromFile(**given).model_dump())

@@ -1,4 +1,4 @@
-"""The decode pass as a Ray Data stage: one task per video whose generator puts each chunk into the object store at once.
+"""The decode pass as a Ray Data stage: one task per video, whose generator stores each chunk at once.
 
 Each chunk leaves the stage as two blocks of one row: a few hundred bytes that describe it, which the engine reads, and
 the chunk itself, whose reference the engine hands to actors unread. Nothing is copied on the way: the actor's arrays
@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -20,75 +21,35 @@ import numpy as np
 import ray
 import ray.data
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
+from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import media
+from pipeline.blocks import row, to_table
 from pipeline.errors import DecoderCrashed, MediaError
 from pipeline.media import DecodeStats
 from pipeline.results import VideoFacts
 from pipeline.settings import Limits
 from pipeline.source import Chunk
-from pipeline.types import AudioTrack, FrameBatch, View
+from pipeline.types import View
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BLOCK_BYTES: Final = 1
 """Ray Data closes a block as soon as it holds this much: every row becomes a block of its own."""
+BLOCKS_BUFFERED: Final = 16
+"""Blocks that wait unread behind the decoder. Fewer: it stops after each chunk until Ray Data polls. More: memory."""
 _DONE: Final = object()
 _context_lock = threading.Lock()
 
 
-def to_table(item: FrameBatch | AudioTrack) -> pa.Table:
-    """One row with the chunk's description and its bytes; the bytes are not copied here."""
-    import pyarrow as pa
-
-    if isinstance(item, FrameBatch):
-        array: Any = item.frames
-        view = asdict(item.view)
-        head: dict[str, Any] = {"view": view, "pts_s": item.pts_s.tolist(), "end_s": item.end_s}
-    else:
-        array = item.samples
-        head = {"view": None, "sample_rate": item.sample_rate, "start_s": item.start_s, "end_s": item.end_s}
-    head |= {"video_id": item.video_id, "index": item.index, "last": item.last}
-    head |= {"shape": array.shape, "nbytes": array.nbytes}
-    return _row(pa, json.dumps(head), np.ascontiguousarray(array))
-
-
-def from_table(table: pa.Table) -> FrameBatch | AudioTrack:
-    """The inverse of `to_table`; the arrays are read-only views of the table's memory."""
-    head = json.loads(table.column("head")[0].as_py())
-    data = table.column("data").chunk(0).buffers()[2]
-    if head["view"] is None:
-        samples = np.frombuffer(data, np.float32, count=head["shape"][0]) if head["nbytes"] else np.zeros(0, np.float32)
-        return AudioTrack(
-            head["video_id"], samples, head["sample_rate"], head["start_s"], index=head["index"], last=head["last"]
-        )
-    return FrameBatch(
-        video_id=head["video_id"],
-        view=View(**head["view"]),
-        index=head["index"],
-        frames=np.frombuffer(data, np.uint8, count=head["nbytes"]).reshape(head["shape"]),
-        pts_s=np.array(head["pts_s"], np.float64),
-        last=head["last"],
-        end_s=head["end_s"],
-    )
-
-
-def _row(pa: Any, head: str, array: Any) -> pa.Table:
-    offsets = pa.py_buffer(np.array([0, array.nbytes], np.int64))
-    data = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), 1, [None, offsets, pa.py_buffer(array.reshape(-1).view(np.uint8))]
-    )
-    return pa.table({"head": pa.array([head], pa.string()), "data": data})
-
-
 def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
     """Ray Data's side: one row that names a video becomes rows in pairs, description and chunk."""
-    import pyarrow as pa
-
     nothing = np.zeros(0, np.uint8)
     for request in batch.column("request").to_pylist():
         asked = json.loads(request)
+        if asked is None:
+            continue  # `warm`: to have come here with everything imported is all
         views = tuple(View(**view) for view in asked["views"])
         limits = Limits(**asked["limits"])
         try:
@@ -96,19 +57,14 @@ def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
                 asked["path"], video_id=asked["video_id"], views=views, audio=asked["audio"], limits=limits
             ):
                 if isinstance(item, DecodeStats):
-                    yield _row(pa, json.dumps({"stats": asdict(item)}), nothing)
+                    yield row(json.dumps({"stats": asdict(item)}), nothing)
                     continue
                 table = to_table(item)
-                yield _row(pa, table.column("head")[0].as_py(), nothing)
+                yield row(table.column("head")[0].as_py(), nothing)
                 yield table
         except MediaError as error:
             # As data: an exception would come back wrapped in Ray Data's own, and be retried.
-            yield _row(pa, json.dumps({"error": str(error)}), nothing)
-
-
-def _decode_task_options() -> dict[str, Any]:
-    # A file that kills its decoder twice is the cause; Ray would otherwise try it three times more.
-    return {"max_retries": 1}
+            yield row(json.dumps({"error": str(error)}), nothing)
 
 
 @ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
@@ -128,6 +84,15 @@ class RayFrameSource:
         self._limits = limits or Limits()
         self._decode_cpus = decode_cpus
         _quiet_ray_data()
+
+    async def warm(self) -> None:
+        """Let Ray start what its first stream needs (seconds), so that the first video does not wait for it."""
+
+        def run() -> None:
+            for _ in _dataset(json.dumps(None), self._decode_cpus).iter_internal_ref_bundles():
+                pass
+
+        await asyncio.to_thread(run)
 
     async def probe(self, path: str) -> VideoFacts:
         """See `FrameSource.probe`."""
@@ -243,21 +208,26 @@ def _chunk(head: dict[str, Any], reference: Any) -> Chunk:
 
 
 def _dataset(request: str, decode_cpus: float) -> Any:
-    import pyarrow as pa
-
     # The current context is global to the process; the lock keeps ours from leaking into another thread's dataset.
-    with _context_lock:
+    with _context_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RayDeprecationWarning)  # of the only way in 2.60 to bound retries
         context = ray.data.DataContext.get_current().copy()
         context.target_max_block_size = BLOCK_BYTES
-        context.target_min_block_size = 0
+        context._max_num_blocks_in_streaming_gen_buffer = BLOCKS_BUFFERED
         with ray.data.DataContext.current(context):
-            return ray.data.from_arrow(pa.table({"request": [request]})).map_batches(
+            # Not from_arrow: it asks a task with a whole CPU for the metadata, and the analyzers hold nearly all CPUs.
+            return ray.data.from_items([{"request": request}]).map_batches(
                 _decode_stage,
                 batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=decode_cpus,
-                ray_remote_args_fn=_decode_task_options,
+                ray_remote_args_fn=_retry_once,
             )
+
+
+def _retry_once() -> dict[str, Any]:
+    # Ray Data would start a dying task again without end. A file that kills its decoder twice is the cause.
+    return {"max_retries": 1}
 
 
 def _quiet_ray_data() -> None:

@@ -45,6 +45,7 @@ class Session:
         self._engine: Engine | None = None
         self._pool: WorkerPool | None = None
         self._prober: FrameSource = LocalFrameSource(self.settings.limits)
+        self._warming: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -74,14 +75,16 @@ class Session:
 
             from actors.pool import RayPool
             from cluster.boot import boot
+            from cluster.plan import decode_share
             from pipeline.stream import RayFrameSource
 
             self._owns_ray = not ray.is_initialized()
             machine = await asyncio.to_thread(boot, self.settings.ray)
             pool = RayPool(self.settings, machine)
             self._pool = pool
-            source = RayFrameSource(self.settings.limits, min(self.settings.ray.decode_cpus, machine.cpus / 4))
+            source = stream = RayFrameSource(self.settings.limits, decode_share(machine, self.settings.ray.decode_cpus))
             self._prober = source
+            self._warming = asyncio.ensure_future(stream.warm())
         await self._pool.start(self._wanted_classes())
         self._engine = Engine(
             graph=self.graph,
@@ -96,9 +99,13 @@ class Session:
         """Wait until every analyzer is loaded (or has failed to load, which its results will say)."""
         assert self._pool is not None, "the session is not started"
         await self._pool.ready()
+        if self._warming is not None:
+            await self._warming
 
     async def close(self) -> None:
         """End the workers, and Ray if this session started it."""
+        if self._warming is not None:
+            self._warming.cancel()
         if self._pool is not None:
             await self._pool.close()
         if self._owns_ray:

@@ -1,0 +1,63 @@
+# Each target does its own set-up: a fresh machine needs CPython 3.11 or later, make, gcc and the package registries.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install -q --python $(BIN)/python
+MEDIA := .cache/media
+
+.PHONY: demo test check format bench bench-truth schema lock clean
+
+demo: $(VENV)/.base
+	$(BIN)/reelscope models fetch
+	$(BIN)/python -m tests.media.reel out/demo/reel.mp4
+	$(BIN)/reelscope analyze out/demo/reel.mp4 --out out/demo --format html
+
+test: $(VENV)/.dev
+	$(BIN)/reelscope models fetch
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/boundary
+	$(BIN)/python -m pipeline.schema --check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/reelscope models fetch
+	$(BIN)/python -m benchmarks.run
+
+bench-truth: $(VENV)/.dev
+	$(BIN)/reelscope models fetch
+	$(BIN)/python -m benchmarks.truth
+
+schema: $(VENV)/.base
+	$(BIN)/python -m pipeline.schema
+
+# Lock files carry names, versions and hashes only, never a registry's address.
+lock: $(VENV)/.uv
+	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --no-header --no-emit-index-url --generate-hashes -q -o requirements/base.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements/base.txt --python-version 3.11 --no-header --no-emit-index-url --generate-hashes -q -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra full --extra dev -c requirements/dev.txt --python-version 3.11 --no-header --no-emit-index-url --generate-hashes -q -o requirements/full.txt
+
+clean:
+	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.9
+	touch $@
+
+$(VENV)/.base: $(VENV)/.uv requirements/base.txt pyproject.toml
+	$(UV) --no-deps --require-hashes -r requirements/base.txt
+	$(UV) --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base requirements/dev.txt
+	$(UV) --no-deps --require-hashes -r requirements/dev.txt
+	touch $@
