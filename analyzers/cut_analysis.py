@@ -6,6 +6,7 @@ between neighbours; everything is decided in `summarize`, over the whole video, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -118,6 +119,7 @@ class CutAnalysis(Analyzer[CutPart, CutReport]):
     spec = AnalyzerSpec("cut_analysis", version="1", needs=THUMB, cpus=0.5)
 
     def load(self, device: str, profile: Profile) -> None:
+        """Nothing to read: the methods are classical."""
         import cv2
 
         cv2.setNumThreads(1)
@@ -155,9 +157,11 @@ class CutAnalysis(Analyzer[CutPart, CutReport]):
         plain = fades + [fade for fade in (opening, closing) if fade is not None]
         cuts = [cut for cut in find_cuts(film) if not any(_overlap(cut, fade, FRAME_S) for fade in plain)]
         blends = [
-            blend for blend in find_dissolves(film)
-            if not any(_overlap(blend, fade, 0.0) for fade in plain) and not any(_overlap(blend, cut, HOP_S) for cut in cuts)
-        ]  # fmt: skip
+            blend
+            for blend in find_dissolves(film)
+            if not any(_overlap(blend, fade, 0.0) for fade in plain)
+            and not any(_overlap(blend, cut, HOP_S) for cut in cuts)
+        ]
         found = sorted(cuts + blends + fades)
         return _report(found, film.end_s, opening, closing)
 
@@ -172,7 +176,7 @@ def join(parts: Sequence[CutPart]) -> Film:
         np.concatenate([getattr(part, name) for part in parts]) for name in ("step", "moved", "changed")
     )
     seam = 0
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in itertools.pairwise(parts):
         seam += len(before.pts_s)
         step[seam] = step_between(before.last, after.first)
         if step[seam] >= STEP_MIN:

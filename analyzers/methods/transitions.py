@@ -1,20 +1,21 @@
 """Finds transitions between shots in a sequence of thumbnails: hard cuts, dissolves, fades.
 
-- Hard cut: the step between two frames is an outlier among its neighbours (the adaptive detector of PySceneDetect), is not
-  explained by blocks that moved (block matching, so that pans and movers do not count) and covers half of the picture.
-  The pictures shortly before and after must not show the same thing: a flash or a glitch of a few frames is no cut.
-- Dissolve: every frame t between a picture A and another picture B is nearly (1 - a) A + a B with a small residual and a
-  share a(t) that rises from 0 to 1 (the linear model of Alattar 1993 and Lienhart 2001; A and B by twin comparison over
-  windows of several lengths, Zhang et al. 1993).
+- Hard cut: the step between two frames is an outlier among its neighbours (the adaptive detector of PySceneDetect), is
+  not explained by blocks that moved (block matching, so that pans and movers do not count) and covers half of what has
+  detail. The pictures shortly before and after must not show the same: a flash or a glitch of a few frames is no cut.
+- Dissolve: every frame t between a picture A and another picture B is nearly (1 - a) A + a B with a small residual and
+  a share a(t) that rises from 0 to 1 (the linear model of Alattar 1993 and Lienhart 2001; A and B by twin comparison
+  over windows of several lengths, Zhang et al. 1993).
 - Fade: a run of plain black or white frames with a ramp on at least one side.
 
 Wipes and slides, and jump cuts that leave most of the picture where it was, are not found.
-Time comes from presentation timestamps alone; frame rates may vary. Thumbnails are small, so that four hours of video fit
-into a few hundred megabytes.
+Time comes from presentation timestamps alone; frame rates may vary. Thumbnails are small, so that four hours of video
+fit into a few hundred megabytes.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -26,11 +27,12 @@ Kind = Literal["cut", "dissolve", "fade"]
 
 # Levels are 0..255 of Y, Cr, Cb, averaged over the picture; times are seconds.
 GRID: Final = 16
-"""Side of the square picture that is kept of each frame, in cells. Smaller: fewer bytes; larger: motion looks like change."""
+"""Side of the square picture that is kept of each frame, in cells. Larger: motion looks like change."""
 STEP_MIN: Final = 4.0
 """Steps below this many levels are never a cut (coding noise is 1 to 2)."""
 CUT_MIN: Final = 6.0
-"""Levels left after block matching that make a cut; PySceneDetect's adaptive detector takes 15 without matching."""
+"""Levels left in new blocks after block matching, times their share, that make a cut; PySceneDetect's adaptive detector
+takes 15 without matching."""
 CUT_RATIO: Final = 3.0
 """How much a cut's step exceeds its two neighbours' mean on each side (PySceneDetect: adaptive_threshold)."""
 BLOCK_PX: Final = 6
@@ -38,10 +40,15 @@ BLOCK_CHANGED: Final = 8.0
 """Levels left in a block after matching that make it new."""
 CHANGED_SHARE_MIN: Final = 0.5
 """Share of new blocks that makes a cut; a caption or a mover covers less."""
+TEXTURE_MIN: Final = 1.5
+"""Levels of mean deviation from the surrounding at which a block shows something."""
+TEXTURED_SHARE_MIN: Final = 0.3
+"""Of all blocks; a film in a blurred or black surround fills at least this much of an upright screen."""
 SEARCH_PX: Final = (6, 4)
 """How far blocks are looked for, right and down: an eighth of the picture per frame, four picture widths per second."""
 SAME: Final = 0.35
-"""Detail correlation (see `likeness`) above which two pictures show the same: unrelated ones stay below 0.2, near ones exceed 0.6."""
+"""Detail correlation (see `likeness`) above which two pictures show the same. Unrelated ones stay below 0.25, frames of
+one shot exceed 0.45."""
 FLASH_S: Final = 0.13
 """A picture that returns within this time was interrupted, not cut: three frames at 25 fps."""
 FLASH_FRAMES: Final = 3
@@ -63,10 +70,14 @@ HOP_S: Final = 0.08
 BLEND_CELLS: Final = 0.7
 """Share of the cells that the blend must explain; movers and captions have the rest."""
 BLEND_RESIDUAL_MAX: Final = 0.16
-"""Of the squared distance to the nearer end, over those cells. On made-up footage dissolves give up to 0.1 and 99 % of the
-windows over pans and zooms more than 0.35."""
+"""Of the squared distance to the nearer end, over those cells. On made-up footage dissolves give up to 0.1 and 99 % of
+the windows over pans and zooms more than 0.35."""
 BLEND_STEP_MAX: Final = 0.55
 """Largest rise of a(t) within one frame; a hard cut has 1."""
+SHIFT_CELLS: Final = 3
+"""How far a picture may move during a dissolve, either way: a fifth of the picture."""
+MOTION_GAIN: Final = 0.3
+"""Shifts must leave less than this share of what a blend of still pictures leaves, to be believed."""
 DISSOLVE_S_MIN: Final = 0.1
 """Shorter blends are a cut with a mixed frame, as rate conversion makes them."""
 
@@ -125,15 +136,31 @@ def unexplained(before: Pixels, after: Pixels) -> tuple[float, float]:
             left = cv2.resize(gap, blocks, interpolation=cv2.INTER_AREA)
             best = left if best is None else np.minimum(best, left)
     residual = best.reshape(-1, 3).astype(np.float32).mean(axis=1)
-    return float(residual.mean()), float((residual > BLOCK_CHANGED).mean())
+    new = residual > BLOCK_CHANGED
+    # Bars, a blurred surround or a plain wall say nothing; a caption alone on them is not enough of a picture.
+    told = max(float(_textured(before, after, blocks).sum() + 1e-6), TEXTURED_SHARE_MIN * len(residual))
+    share = min(1.0, float(new.sum()) / told)
+    return float(residual[new].mean()) * share if new.any() else 0.0, share
+
+
+def _textured(before: Pixels, after: Pixels, blocks: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Which blocks show detail in one of two pictures, flat."""
+    import cv2
+
+    deviations = []
+    for picture in (before[:, :, 0], after[:, :, 0]):
+        values = picture.astype(np.float32)
+        smooth = cv2.blur(values, (BLOCK_PX - 1, BLOCK_PX - 1))
+        deviations.append(cv2.resize(np.abs(values - smooth), blocks, interpolation=cv2.INTER_AREA).reshape(-1))
+    return np.asarray(np.maximum(*deviations) > TEXTURE_MIN)
 
 
 def likeness(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Floats:
     """How much pictures [N, 16, 16, 3] show the same: correlation of their detail over shifts of up to two cells.
 
     Detail is a cell without the mean of the 5 x 5 cells around it, over their standard deviation (the structure term of
-    SSIM, Wang et al. 2004). So brightness, tint and washing out do not count, and a mover counts by its area alone. Plain pictures
-    have no detail and are like nothing: 0. Returns [N], at most 1.
+    SSIM, Wang et al. 2004). So brightness, tint and washing out do not count, and a mover counts by its area alone.
+    Plain pictures have no detail and are like nothing: 0. Returns [N], at most 1.
     """
     one, two = _detail(a), _detail(b)
     best = np.full(len(one), -1.0, np.float32)
@@ -157,7 +184,11 @@ def _detail(picture: npt.NDArray[Any]) -> Floats:
         mean = cv2.blur(part, (5, 5), borderType=cv2.BORDER_REFLECT_101).reshape(part.shape)
         power = cv2.blur(part * part, (5, 5), borderType=cv2.BORDER_REFLECT_101).reshape(part.shape)
         deviation = np.sqrt(np.maximum(power - mean * mean, 0))
-        out[:, :, start : start + CHANNELS_MAX] = (part - mean) / (deviation + DETAIL_FLOOR)
+        detail = (part - mean) / (deviation + DETAIL_FLOOR)
+        # Bars and surrounds have edges along whole rows or columns, which two shots in one layout share.
+        detail -= detail.mean(axis=1, keepdims=True)
+        detail -= detail.mean(axis=0, keepdims=True)
+        out[:, :, start : start + CHANNELS_MAX] = detail
     return out.reshape(GRID, GRID, len(picture), 3).transpose(2, 0, 1, 3)
 
 
@@ -252,7 +283,56 @@ def find_dissolves(film: Film) -> list[Transition]:
         near = any(one.start_s < other.end_s + HOP_S and one.end_s > other.start_s - HOP_S for other in kept)
         if like[number] <= SAME and not near:
             kept.append(one._replace(score=float(min(1.0, scores[number]))))
-    return kept
+    return [_refined(film, one) if one.kind == "dissolve" else one for one in kept]
+
+
+def _refined(film: Film, one: Transition) -> Transition:
+    """A dissolve's times with both pictures allowed to move on: each frame is a A' + b B', its share b / (a + b).
+
+    A' and B' are the pictures before and after it, shifted by the cells that explain the frame best.
+    """
+    half = GRID // 2 - SHIFT_CELLS
+    middle = slice(SHIFT_CELLS, SHIFT_CELLS + 2 * half)
+    shifts = [(y, x) for y in range(2 * SHIFT_CELLS + 1) for x in range(2 * SHIFT_CELLS + 1)]
+    for _ in range(2):
+        reach_s = 0.7 * (one.end_s - one.start_s)
+        first, last = np.searchsorted(film.pts_s, (one.time_s - reach_s, one.time_s + reach_s))
+        last = min(int(last), len(film.pts_s) - 1)
+        if (
+            last - first < 4
+            or (film.moved[first + 1 : last + 1] >= CUT_MIN).any()
+            or film.plain[first : last + 1].any()
+        ):
+            return one  # the way out to a clean picture is barred
+        numbers = np.unique(np.linspace(first, last, min(last - first + 1, 32)).astype(int))
+        values = film.grid[numbers].astype(np.float32) - film.grid[[first, last]].mean()
+        frames = values[:, middle, middle].reshape(len(numbers), -1)
+        ends = [
+            np.stack([values[end, y : y + 2 * half, x : x + 2 * half].reshape(-1) for y, x in shifts])
+            for end in (0, -1)
+        ]
+        aa, bb = ((end**2).sum(axis=1) for end in ends)
+        ab = ends[0] @ ends[1].T
+        fa, fb = ((frames @ end.T) for end in ends)
+        # Normal equations of two unknowns, for each frame and each pair of shifts.
+        det = np.maximum(aa[:, None] * bb[None, :] - ab**2, 1e-3)
+        a = np.clip((fa[:, :, None] * bb[None, None, :] - fb[:, None, :] * ab) / det, 0, 1.2)
+        b = np.clip((fb[:, None, :] * aa[None, :, None] - fa[:, :, None] * ab) / det, 0, 1.2)
+        gain = 2 * (a * fa[:, :, None] + b * fb[:, None, :]) - a * a * aa[:, None] - b * b * bb - 2 * a * b * ab
+        flat = gain.reshape(len(frames), -1)
+        best, power = flat.argmax(axis=1), float((frames**2).sum())
+        if power - flat.max(axis=1).sum() > MOTION_GAIN * (power - flat[:, flat.shape[1] // 2].sum()):
+            return one  # the pictures stand still, or something runs through them that shifts cannot tell
+        weights = [part.reshape(len(frames), -1)[np.arange(len(frames)), best] for part in (a, b)]
+        share = weights[1] / np.maximum(weights[0] + weights[1], 1e-3)
+        rising = (np.maximum.accumulate(share) + np.minimum.accumulate(share[::-1])[::-1]) / 2
+        low, mid, high = (float(np.interp(level, rising, film.pts_s[numbers])) for level in (0.2, 0.5, 0.8))
+        reach_s = (high - low) / 1.2
+        if not one.start_s <= mid <= one.end_s or reach_s < DISSOLVE_S_MIN / 2:
+            return one
+        start_s, end_s = max(float(film.pts_s[0]), mid - reach_s), min(film.end_s, mid + reach_s)
+        one = one._replace(time_s=mid, start_s=start_s, end_s=end_s)
+    return one
 
 
 def _blend(film: Film, first: int, last: int) -> _Blend | None:
@@ -276,7 +356,7 @@ def _blend(film: Film, first: int, last: int) -> _Blend | None:
     low, half, high = (float(np.interp(level, rising, pts_s)) for level in (0.2, 0.5, 0.8))
     extent_s = (high - low) / 0.6
     start_s, end_s = max(float(pts_s[0]), half - extent_s / 2), min(float(pts_s[-1]), half + extent_s / 2)
-    # What is compared lies just outside of the blend, so that motion before and after does not pass for another picture.
+    # What is compared lies just outside of the blend: motion before and after must not pass for another picture.
     ends = np.searchsorted(pts_s, (start_s + 1e-6, end_s - 1e-6))
     one = Transition(half, "dissolve", 0.0, start_s, end_s)
     if extent_s < DISSOLVE_S_MIN or inner <= 2:
@@ -314,7 +394,7 @@ def find_fades(film: Film) -> tuple[list[Transition], Transition | None, Transit
     opening: Transition | None = None
     closing: Transition | None = None
     edges = np.flatnonzero(np.diff(film.plain, prepend=0, append=0))
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         color = int(film.plain[first])
         if color == 0:
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ import numpy as np
 from tests.media.encode import Clip, write_clip
 from tests.media.scenes import Frame, Look, between, blend, scene, seen
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Raised when any generator draws something else; old files are then not used again."""
 ROOT: Final = Path(__file__).resolve().parents[2] / ".cache" / "clips"
 
@@ -66,7 +66,7 @@ class Shot:
     shake: float = 0.0
 
 
-def film(shots: Sequence[Shot], times: Sequence[float], width: int, height: int, noise: float = 0.0) -> Iterator[Frame]:
+def film(shots: Sequence[Shot], times: Iterable[float], width: int, height: int, noise: float = 0.0) -> Iterator[Frame]:
     """Frames of the shots at those times, with their transitions; `noise` is a standard deviation in levels."""
     pictures = {shot.picture: scene(shot.picture, 2 * width, 2 * height) for shot in shots}
     starts = np.concatenate([[0.0], np.cumsum([shot.seconds for shot in shots])])
@@ -120,7 +120,8 @@ def random_shots(seed: int, count: int, fades: bool = True) -> list[Shot]:
     for number in range(count):
         enter = str(rng.choice(kinds)) if number else "cut"
         enter_s = {"cut": 0.0, "dissolve": float(rng.uniform(0.3, 1.3))}.get(enter, float(rng.uniform(0.6, 1.4)))
-        start = Look(*(float(value) for value in rng.uniform(0.35, 0.65, 2)), float(rng.uniform(0.45, 0.75)))
+        left, top, wide = (float(value) for value in rng.uniform((0.35, 0.35, 0.45), (0.65, 0.65, 0.75)))
+        start = Look(left, top, wide)
         x, y = (float(value) for value in np.clip(rng.normal(0, 0.1, 2), -0.2, 0.2) * float(rng.random() < 0.6))
         zoom = float(rng.uniform(0.75, 1.3)) if rng.random() < 0.4 else 1.0
         end = Look(start.x + x, start.y + y, start.width * zoom)
@@ -164,7 +165,7 @@ FAST: Final = {"preset": "veryfast", "crf": "20"}
 
 
 def no_cut_clip(seed: int) -> Clip:
-    """Twelve seconds without a cut, full of what looks like one. Truth: ``cuts`` (none), ``events`` (what happens when).
+    """Twelve seconds without a cut, full of what looks like one. Truth: ``cuts`` (none), ``events`` (what and when).
 
     A fast pan, a whip pan with motion blur, flashes of one to three white frames, a flash that dies away, a disc that
     runs through the picture, a caption that pops up, the exposure that drifts, a fast zoom, hand shake.

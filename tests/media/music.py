@@ -27,7 +27,7 @@ def _clock(seconds: float) -> npt.NDArray[np.float64]:
 
 
 def _add(track: Samples, sound: npt.NDArray[np.floating], at_s: float) -> None:
-    first = int(round(at_s * RATE))
+    first = round(at_s * RATE)
     count = min(len(sound), len(track) - first)
     if count > 0 and first >= 0:
         track[first : first + count] += sound[:count].astype(np.float32)
@@ -99,4 +99,4 @@ def beep(seconds: float = 0.25, hz: float = 1000.0) -> Samples:
 
 
 def _peak_one(sound: npt.NDArray[np.floating]) -> Samples:
-    return (sound / np.abs(sound).max()).astype(np.float32)
+    return np.asarray(sound / np.abs(sound).max(), np.float32)

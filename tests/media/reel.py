@@ -1,15 +1,15 @@
 """The sample reel: half a minute of vertical video with everything that the analyzers look for, and the truth of it.
 
-Photos and clips of pinned packages under camera moves, cuts on the beat, a dissolve, a fade through black, captions, real
-English and synthetic German speech, music of known tempo and key, sound effects, a flash and a freeze. The demo shows it,
-end-to-end tests and benchmarks measure on it. `python -m tests.media.reel` makes it and prints where it is.
+Photos and clips of pinned packages under camera moves, cuts on the beat, a dissolve, a fade through black, captions,
+real English and synthetic German speech, music of known tempo and key, sound effects, a flash and a freeze. The demo
+shows it, end-to-end tests and benchmarks measure on it. `python -m tests.media.reel` makes it and prints where it is.
 
 Boxes of things in the photos were drawn by eye on the photo (within about 2 % of its side); they move with the camera.
 """
 
 from __future__ import annotations
 
-import json
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -134,8 +134,8 @@ SPEECH: Final = (
 )
 """Start in seconds, language, words. The English is a real recording, the German espeak-ng's voice."""
 EFFECTS: Final = (
-    (7.45, "whoosh", 0.30), (18.25, "click", 0.5), (18.75, "click", 0.5), (19.2, "whoosh", 0.35), (20.75, "impact", 0.7),
-    (26.0, "impact", 0.7), (28.25, "click", 0.5),
+    (7.45, "whoosh", 0.30), (18.25, "click", 0.5), (18.75, "click", 0.5), (19.2, "whoosh", 0.35), 
+    (20.75, "impact", 0.7), (26.0, "impact", 0.7), (28.25, "click", 0.5),
 )  # fmt: skip
 """Onset in seconds, kind, peak (full scale is 1). A whoosh is loudest 0.3 s after its onset."""
 MUSIC_PEAK, MUSIC_PEAK_UNDER_SPEECH, SPEECH_PEAK = 0.30, 0.08, 0.7
@@ -253,7 +253,7 @@ def _drawn(caption: Caption) -> tuple[Frame, npt.NDArray[np.float32], tuple[int,
     box = layer.getbbox()
     assert box is not None
     pixels = np.asarray(layer.crop(box))
-    return pixels[:, :, :3].copy(), pixels[:, :, 3:].astype(np.float32) / 255, box
+    return pixels[:, :, :3].copy(), pixels[:, :, 3:].astype(np.float32) / np.float32(255), box
 
 
 def _stamp(frame: Frame, caption: Caption) -> None:
@@ -296,7 +296,7 @@ def _recording() -> npt.NDArray[np.float32]:
     with av.open(str(package_file("jfk.wav"))) as container:
         rate = container.streams.audio[0].rate
         samples = np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)])
-    return _resampled(samples.astype(np.float32) / 32768, rate)
+    return _resampled(samples.astype(np.float32) / np.float32(32768), rate)
 
 
 def _resampled(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
@@ -316,7 +316,8 @@ def truth(speech: list[dict[str, Any]]) -> dict[str, Any]:
         "height": HEIGHT,
         "fps": FPS,
         "shots": [
-            {"start": part.start, "end": part.end, "source": part.source, "motion": part.motion, "objects": _things(index)}
+            {"start": part.start, "end": part.end, "source": part.source, "motion": part.motion}
+            | {"objects": _things(index)}
             for index, part in enumerate(PARTS)
         ],
         "cuts": [{"time": part.start, "kind": part.enter} for part in PARTS[1:]],
@@ -340,7 +341,7 @@ def _relative(box: tuple[float, float, float, float]) -> list[float]:
 
 
 def _things(index: int) -> list[dict[str, Any]]:
-    """Objects of a shot. Of photos with boxes each quarter of a second, as far as at least a quarter of them is in view."""
+    """Objects of a shot. Of photos with boxes each quarter of a second, while a quarter of them or more is in view."""
     part = PARTS[index]
     if not part.source.endswith(".jpg"):
         return [{"label": label, "boxes": None} for label in part.things]
@@ -356,7 +357,9 @@ def _things(index: int) -> list[dict[str, Any]]:
             inside = _relative((x0, y0, x1, y1))
             area = (inside[2] - inside[0]) * WIDTH * (inside[3] - inside[1]) * HEIGHT
             if area >= 0.25 * (x1 - x0) * (y1 - y0):
-                boxes.append({"time": float(time_s), "box": inside, "in_view": round(area / ((x1 - x0) * (y1 - y0)), 3)})
+                boxes.append(
+                    {"time": float(time_s), "box": inside, "in_view": round(area / ((x1 - x0) * (y1 - y0)), 3)}
+                )
         if boxes:
             found.append({"label": label, "boxes": boxes})
     return found
@@ -364,4 +367,4 @@ def _things(index: int) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     reel = sample_reel()
-    print(json.dumps({"path": str(reel.path), "cuts": reel.truth["cuts"]}))
+    sys.stdout.write(f"{reel.path}\n{reel.path.with_suffix('.json')}\n")

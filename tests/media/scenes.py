@@ -1,7 +1,7 @@
 """Made-up pictures and camera moves over them, drawn from a seed: what truth clips are rendered from.
 
-A scene has about the spectrum of natural pictures (amplitude 1/f^0.9..1.2, Field 1987), a colour mood of its own and some hard-edged shapes, so
-that corners, edges and histograms behave as they do on footage.
+A scene has about the spectrum of natural pictures (amplitude 1/f^0.9..1.2, Field 1987), a colour mood of its own and
+some hard-edged shapes, so that corners, edges and histograms behave as they do on footage.
 """
 
 from __future__ import annotations

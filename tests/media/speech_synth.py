@@ -57,13 +57,14 @@ def _synthesize(folder: Path, voice: str, rate_wpm: int, text: bytes) -> npt.NDA
         raise RuntimeError(f"espeak_Initialize gave {rate}")
     pieces: list[npt.NDArray[np.int16]] = []
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
     def on_samples(samples: Any, count: int, _events: Any) -> int:
         if samples and count > 0:
             pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    library.espeak_SetSynthCallback(on_samples)
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    callback = prototype(on_samples)  # held until the end: C calls it
+    library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
         raise RuntimeError(f"espeak-ng has no voice {voice}")
     library.espeak_SetParameter(RATE_PARAMETER, rate_wpm, 0)
