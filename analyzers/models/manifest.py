@@ -78,7 +78,7 @@ class Package(_Data):
 
 
 class Member(_Data):
-    """Bytes inside a package: `path` in its archive, `*` for the archive itself; `inside` names a member if that is a zip."""
+    """Bytes inside a package: `path` in its archive (`*`: the archive itself); `inside` a member of that, if a zip."""
 
     package: str
     path: str

@@ -1,0 +1,225 @@
+"""Reads text in a run of pictures without looking twice at what did not change. It remembers nothing beyond the run.
+
+Looking for text costs 70 ms a picture, so between neighbouring pictures only the rows are looked at in which pixels of
+high contrast (strokes are) changed their light; and a line is read again only if one of its letters did.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzers.models.pp_ocr import Corners, TextDetector, TextReader
+
+# Shorter side at which text is looked for. Lower: letters under 24 px of 720 are lost. Higher: time is its square.
+LOOK_PX: Final = 320
+ENLARGE_MAX: Final = 2.0
+"""A small picture is enlarged at most this much."""
+
+STROKE_CONTRAST: Final = 40
+"""Levels between the lightest and the darkest of 5x5 pixels from which on there may be a stroke."""
+CHANGE_LEVELS: Final = 24
+"""A pixel has changed from this difference on; coding noise stays below."""
+BLOCK_PX: Final = 16
+BLOCK_SHARE: Final = 0.04
+"""10 of a block's 256 pixels: half of the smallest letter that can be read."""
+ROWS_PAD_PX: Final = 24
+WHOLE_SHARE: Final = 0.7
+"""If the changed rows are more than this, all are looked at."""
+SAME_PLACE: Final = 0.7
+"""Overlap of two boxes from which on they may be the same line, unread."""
+SLICE_CHANGED: Final = 0.3
+"""A letter is another one if this share of its stroke pixels changed."""
+SLICE_PIXELS_MIN: Final = 8
+RIM_SHARE: Final = 6
+SAME_SIZE: Final = 0.15
+"""Share by which the sides of a line's box may differ when the line has moved; then it is looked for inside."""
+MOVED_PLACE: Final = 4.0
+"""How many heights a line may have moved between two pictures and still be recognised unread."""
+SLICE_LIKENESS: Final = 0.9
+"""Correlation of each slice of a line that moved with itself."""
+
+LINES_MAX: Final = 40
+"""Lines of one picture that are read; noise can look like hundreds."""
+EVEN_CONTRAST: Final = 70.0
+"""Levels between letters and ground, at least, for drawn letters."""
+EVEN_SHARE: Final = 0.5
+"""At least half of the letters' (or the ground's) pixels are within `EVEN_LEVELS` of one another."""
+EVEN_LEVELS: Final = 17
+
+Light = npt.NDArray[np.uint8]
+"""Levels of grey [H, W]."""
+Rows = tuple[float, float]
+"""From and to, in 0..1 of the height."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line as read in one picture.
+
+    Args:
+        text: what it says, in Unicode's composed form.
+        score: mean probability of the characters, 0..1.
+        box: x0, y0, x1, y1 in 0..1 of the picture.
+        even: whether its letters are drawn: one even colour that stands out sharply.
+    """
+
+    text: str
+    score: float
+    box: tuple[float, float, float, float]
+    even: bool
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A line that was read in this run, and the light of its place then, in pixels of the picture."""
+
+    line: Line
+    light: Light
+    place: Corners
+
+
+class Run:
+    """Neighbouring pictures of one video, one after another."""
+
+    def __init__(self, detector: TextDetector, reader: TextReader) -> None:
+        self._detector, self._reader = detector, reader
+        self._known: list[_Known] = []
+
+    def look(self, frame: npt.NDArray[np.uint8], rows: Rows) -> tuple[Line, ...]:
+        """The lines in some rows of an RGB picture [H, W, 3]; those that the run has read and that stand there still
+        are not read again. A line that the edge of the rows cuts is left out."""
+        height, width = frame.shape[:2]
+        top, bottom = int(rows[0] * height), max(int(rows[0] * height) + 1, round(rows[1] * height))
+        found = self._detector.find(frame[top:bottom], min(ENLARGE_MAX, LOOK_PX / min(height, width)))
+        lines: list[Line] = []
+        for x0, y0, x1, y1 in found[:LINES_MAX]:
+            if (y0 <= 1 and top > 0) or (y1 >= bottom - top - 1 and bottom < height):
+                continue
+            place = (x0, top + y0, x1, top + y1)
+            box = (x0 / width, place[1] / height, x1 / width, place[3] / height)
+            known = next(
+                (k for k in reversed(self._known) if _stands(k, place, frame) or _moved(k, place, frame)), None
+            )
+            if known is None:
+                crop = frame[place[1] : place[3], x0:x1]
+                reading = self._reader.read(crop)
+                text = unicodedata.normalize("NFC", reading.text)
+                known = _Known(Line(text, reading.score, box, even_letters(crop)), light_of(crop), place)
+                self._known.append(known)
+            lines.append(replace(known.line, box=box))
+        return tuple(lines)
+
+
+def light_of(picture: npt.NDArray[np.uint8]) -> Light:
+    """The light of an RGB picture, at its size."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def small_light(frame: npt.NDArray[np.uint8]) -> Light:
+    """The light of an RGB picture, at the size at which text is looked for."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    scale = min(1.0, LOOK_PX / min(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(light_of(frame), size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def changed_rows(before: Light, after: Light) -> Rows | None:
+    """The rows in which strokes may have come, gone or changed between two small pictures; None if in none."""
+    import cv2
+
+    contrast = np.maximum(_contrast(before), _contrast(after))
+    hot = (contrast >= STROKE_CONTRAST) & (cv2.absdiff(before, after) >= CHANGE_LEVELS)
+    height, width = before.shape
+    across, down = max(1, round(width / BLOCK_PX)), max(1, round(height / BLOCK_PX))
+    shares = np.asarray(cv2.resize(hot.astype(np.float32), (across, down), interpolation=cv2.INTER_AREA))
+    rows = np.flatnonzero((shares.reshape(down, across) >= BLOCK_SHARE).any(axis=1))
+    if len(rows) == 0:
+        return None
+    pad = ROWS_PAD_PX / height
+    top, bottom = max(0.0, float(rows[0]) / down - pad), min(1.0, float(rows[-1] + 1) / down + pad)
+    return (0.0, 1.0) if bottom - top > WHOLE_SHARE else (top, bottom)
+
+
+def even_letters(crop: npt.NDArray[np.uint8]) -> bool:
+    """Whether an RGB crop of a line has letters of one even colour that stand out sharply, as drawn ones do."""
+    import cv2
+
+    light = light_of(crop)
+    _, mask = cv2.threshold(light, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    bright, dark = light[mask == 1], light[mask == 0]
+    if min(len(bright), len(dark)) < 0.05 * light.size or float(bright.mean()) - float(dark.mean()) < EVEN_CONTRAST:
+        return False
+    return max(_peak_share(bright), _peak_share(dark)) >= EVEN_SHARE
+
+
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes x0, y0, x1, y1."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height)
+
+
+def _stands(known: _Known, place: Corners, frame: npt.NDArray[np.uint8]) -> bool:
+    """Whether a line's letters stand there still: in no slice of half its height did many stroke pixels change."""
+    import cv2
+
+    if overlap(known.place, place) <= SAME_PLACE:
+        return False
+    x0, y0, x1, y1 = known.place
+    now = light_of(frame[y0:y1, x0:x1])
+    rim = (y1 - y0) // RIM_SHARE  # boxes are wider than letters; what moves in their rim says nothing
+    strokes = _contrast(known.light)[rim : y1 - y0 - rim] >= 2 * STROKE_CONTRAST
+    changed = strokes & (cv2.absdiff(known.light, now)[rim : y1 - y0 - rim] >= 2 * CHANGE_LEVELS)
+    edges = np.arange(0, x1 - x0, max(4, (y1 - y0) // 2))
+    all_strokes = np.add.reduceat(strokes.sum(axis=0), edges)
+    bad = np.add.reduceat(changed.sum(axis=0), edges) > SLICE_CHANGED * np.maximum(all_strokes, SLICE_PIXELS_MIN)
+    return bool(all_strokes.sum() > 0 and not bad.any())
+
+
+def _moved(known: _Known, place: Corners, frame: npt.NDArray[np.uint8]) -> bool:
+    """Whether a line is at another place now, letter for letter (text on something that moves)."""
+    import cv2
+
+    old, new = known.place, place
+    height, width = old[3] - old[1], old[2] - old[0]
+    if abs(new[3] - new[1] - height) > SAME_SIZE * height + 2 or abs(new[2] - new[0] - width) > SAME_SIZE * height + 2:
+        return False
+    if max(abs(new[0] - old[0]), abs(new[1] - old[1])) > MOVED_PLACE * height:
+        return False
+    inner_y, inner_x = height // 8, min(width // 8, height // 4)
+    inner = known.light[inner_y : height - inner_y, inner_x : width - inner_x]
+    now = light_of(frame[new[1] : new[3], new[0] : new[2]])
+    if inner.shape[0] > now.shape[0] or inner.shape[1] > now.shape[1] or min(inner.shape) < 4:
+        return False
+    likeness = cv2.matchTemplate(now, inner, cv2.TM_CCOEFF_NORMED)
+    y, x = divmod(int(np.argmax(likeness)), likeness.shape[1])
+    aligned = now[y : y + inner.shape[0], x : x + inner.shape[1]].astype(np.float32)
+    step = max(4, height // 2)
+    for start in range(0, inner.shape[1], step):
+        a, b = inner[:, start : start + step].astype(np.float32), aligned[:, start : start + step]
+        a, b = a - a.mean(), b - b.mean()
+        spread = float(np.sqrt((a * a).sum() * (b * b).sum()))
+        if spread > a.size and float((a * b).sum()) < SLICE_LIKENESS * spread:
+            return False
+    return True
+
+
+def _contrast(light: Light) -> Light:
+    import cv2
+
+    return np.asarray(cv2.morphologyEx(light, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)), np.uint8)
+
+
+def _peak_share(values: Light) -> float:
+    counts = np.bincount(values, minlength=256)
+    return float(np.convolve(counts, np.ones(EVEN_LEVELS), "valid").max() / len(values))
