@@ -1,7 +1,7 @@
 """Says how it sounds: loudness, tempo and beats, key, timbre, silences, and how much of it is speech and music.
 
-Methods, each in a module of its own: loudness by ITU-R BS.1770 (models/loudness.py), tempo and beats by repetition of
-onsets and dynamic programming (models/rhythm.py), key by chroma and key profiles (models/tonality.py), speech and music
+Methods, each in a module of its own: loudness by ITU-R BS.1770 (methods/loudness.py), tempo and beats by repetition of
+onsets and dynamic programming (methods/rhythm.py), key by chroma and key profiles (methods/tonality.py), speech and music
 by YAMNet (models/yamnet.py). Timbre is plain spectral shape. What a sound does not have is null: silence has no tempo,
 no key and no loudness, speech alone has no tempo.
 
@@ -19,7 +19,8 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.models import loudness, rhythm, tonality, yamnet
+from analyzers.methods import loudness, rhythm, tonality
+from analyzers.models import yamnet
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import Document, ModelInfo, Number, Report, Score, Seconds, Segment, Span, Summary, Upstream
 from pipeline.types import AUDIO, AnalyzerSpec, AudioTrack
@@ -30,7 +31,7 @@ SHORTEST_S: Final = 0.25
 LEVEL_FLOOR_DB: Final = -100.0
 """What digital silence is reported as: 16 bit reach down to -98 dB."""
 SILENCE_DB: Final = -50.0
-"""RMS of 20 ms below which it is silent: 20 dB below quiet speech. Lower: room tone fills pauses. Higher: breaths do."""
+"""RMS of 20 ms below which it is silent: 20 dB below quiet speech. Lower: room tone fills it. Higher: breaths go."""
 SILENCE_S_MIN: Final = 0.3
 """A shorter gap is a pause in speech or music and no silence."""
 PRESENT: Final = 0.5
@@ -39,6 +40,8 @@ SPECTRUM: Final = 1024
 """Samples of a timbre window (64 ms at 16 kHz), without overlap."""
 TIMBRE_FLOOR_DB: Final = -60.0
 """Quieter windows have no timbre, only rounding noise."""
+BORDER: Final = 6
+"""Onset strengths (60 ms) that see the silence before a part."""
 ROLLOFF_SHARE: Final = 0.85
 """Of the energy below the roll-off frequency (Tzanetakis and Cook, "Musical genre classification", 2002)."""
 SPEECH_TEMPO_MIN: Final = 0.35
@@ -158,6 +161,9 @@ class AudioAnalysis(Analyzer[AudioPart, AudioReport]):
         scores = self._yamnet.scores(samples)
         speech = yamnet.group_per_second(scores, yamnet.SPEECH, seconds)
         music = yamnet.group_per_second(scores, yamnet.MUSIC, seconds)
+        strengths = rhythm.onset_strength(samples, rate)
+        if item.index > 0:
+            strengths[:BORDER] = 0  # where a part begins, nothing does
         return AudioPart(
             start_s=item.start_s,
             end_s=item.end_s,
@@ -167,7 +173,7 @@ class AudioAnalysis(Analyzer[AudioPart, AudioReport]):
             ],
             # A constant offset is no sound, but its beginning would be heard as a click.
             energies=loudness.step_energies(samples - offset, rate),
-            strengths=rhythm.onset_strength(samples, rate),
+            strengths=strengths,
             levels=levels_100_hz(samples, rate),
             chroma=tonality.chroma_per_second(samples, rate, seconds),
             clipped=clipped_samples(samples),

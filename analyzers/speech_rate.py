@@ -4,7 +4,7 @@ Rates are over speech time: a minute of somebody who pauses for thirty seconds c
 `BREATH_S` belong to speaking (the "articulation rate" of phonetics excludes longer ones; see Goldman-Eisler,
 "Psycholinguistics: Experiments in Spontaneous Speech", 1968, whose limit of a quarter of a second is widened here by
 what the transcription's word times are off). Syllables are the fairer measure across languages; they are counted from
-the written words by the rules in analyzers/models/syllables.py.
+the written words by the rules in analyzers/methods/syllables.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Final, Literal
 
-from analyzers.models.syllables import syllables
+from analyzers.methods.syllables import syllables
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import Document, ModelInfo, Number, Report, Seconds, Segment, Summary, Upstream
 from pipeline.types import AnalyzerSpec

@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 import numpy as np
 from pydantic import Field
 
-from analyzers.models.pitch import median_pitch_hz
+from analyzers.methods.pitch import median_pitch_hz
 from analyzers.models.voice import (
     LANGUAGE_S_SURE,
     SWITCH_COST,

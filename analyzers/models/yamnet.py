@@ -102,7 +102,7 @@ class YamNet:
         name = self._session.get_inputs()[0].name
         rows = [self._session.run(None, {name: patch[None, None]})[0][0] for patch in quantized]
         logits = OUTPUT_SCALE * (np.stack(rows).astype(np.float32) - OUTPUT_ZERO)
-        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float32)
 
 
 def group_per_second(scores: Scores, classes: tuple[int, ...], seconds: int) -> npt.NDArray[np.float64]:
