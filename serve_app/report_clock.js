@@ -144,6 +144,9 @@ window.Reelscope = (() => {
       + "The clock below runs without it."));
     for (const kind of ["play", "pause", "ended", "seeked", "timeupdate"]) player.addEventListener(kind, tick);
     player.addEventListener("click", toggle);
+    player.addEventListener("loadedmetadata", () => { // what is shown, with pixels that are not square
+      if (player && player.videoWidth) screen.style.setProperty("--shape", String(player.videoWidth / player.videoHeight));
+    });
     player.src = source;
     screen.prepend(player);
     playerButtons(screen);
@@ -239,7 +242,7 @@ window.Reelscope = (() => {
   }
 
   return {
-    data, byId, el, clock, lastBefore, itemAt, seek, now, start, trouble,
+    data, byId, el, clock, lastBefore, itemAt, seek, now, playing, start, trouble,
     follow: (follower) => followers.push(follower),
     refresh: () => { drawn = -1; show(now()); },
     colorBoxes: (color) => { boxColor = color; },

@@ -29,6 +29,10 @@ LABEL_CHARS_MAX: Final = 24
 FIELDS_MAX: Final = 14
 SAME_TIME_S: Final = 0.02
 """Segments closer than this follow each other without a gap."""
+HEARD_SHARE: Final = 0.5
+"""From this share of a second on, the sound lane says speech or music."""
+SILENCE_DB: Final = -60.0
+"""At or below this level of full scale the sound lane says silence."""
 OTHERS: Final = "others"
 
 # fmt: off
@@ -125,11 +129,18 @@ def _bars(name: str, rows: Sequence[Row]) -> list[Row]:
 def _label(name: str, row: Row) -> str:
     if name == "cut_analysis" and isinstance(row.get("index"), int):
         return str(row["index"] + 1)
+    if name == "audio_analysis" and "rms_db" in row:
+        return _heard(row)
     named_by = LABELLED_BY.get(name)
     if named_by is None or named_by not in row:
         return label_of(row)
     value = row[named_by]
     return f"{value:.3g}" if isinstance(value, int | float) else clip(str(value or ""))
+
+
+def _heard(row: Row) -> str:
+    found = [name for name in ("speech", "music") if (row.get(name) or 0) >= HEARD_SHARE]
+    return " and ".join(found) or ("silence" if row["rms_db"] <= SILENCE_DB else "sound")
 
 
 def _span(row: Row) -> Row:
@@ -254,7 +265,7 @@ def _boxes(row: Row) -> Iterator[tuple[list[float], str, str]]:
             if not isinstance(box, list | tuple) or len(box) != 4:
                 continue
             named = next((item[key] for key in ("label", "product", "brand", "posture") if item.get(key)), None)
-            what = str(named or field.removesuffix("s"))
+            what = str(named or (label_of(item) if field == "box" else field.removesuffix("s")))
             score = item.get("score")
             text = f"{what} {score:.2f}" if isinstance(score, int | float) else what
-            yield [round(float(edge), 4) for edge in box], text, what
+            yield [round(float(edge), 4) for edge in box], text, str(named or item.get("kind") or field)

@@ -101,10 +101,12 @@
   function run() {
     const chart = el("div", { id: "busy", className: "chart" });
     const worked = data.analyzers.filter((one) => one.busy_s > 0).sort((a, b) => a.busy_s - b.busy_s);
-    const part = (title, content) => el("div", {}, el("h3", { textContent: title }), content);
+    const part = (title, content) => el("div", {}, el("h3", {}, ...[title].flat()), content);
+    const keys = [el("i", { className: "key" }), el("i", { className: "key" })];
+    const heading = ["Seconds of work per analyzer", keys[0], "working", keys[1], "of it on the CPU"];
     card("run", "The file and the run", "", el("div", { className: "halves" },
       part("File", pairs(data.facts)), part("Run", pairs(data.figures)),
-      worked.length ? part("Seconds of work per analyzer", chart) : null)).classList.add("wide");
+      worked.length ? part(heading, chart) : null)).classList.add("wide");
     if (!worked.length) return;
     const draw = () => {
       const theme = Reelscope.theme(), x = (field) => worked.map((one) => one[field]);
@@ -114,14 +116,16 @@
         hovertemplate: `%{x:.2f} s ${name}<extra></extra>`,
       });
       const layout = {
-        height: worked.length * 20 + 62, margin: { l: 128, r: 12, t: 4, b: 56 }, barmode: "overlay", dragmode: false,
+        height: worked.length * 20 + 32, margin: { l: 128, r: 12, t: 4, b: 26 }, barmode: "overlay", dragmode: false,
+        showlegend: false,
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
         font: { family: theme.font, size: 11, color: theme.ink },
         hoverlabel: { font: { family: theme.font, size: 11 } },
         xaxis: { gridcolor: theme.line, zeroline: false, ticksuffix: " s", fixedrange: true, rangemode: "tozero" },
         yaxis: { fixedrange: true, ticklen: 4, tickcolor: "rgba(0,0,0,0)" },
-        legend: { orientation: "h", x: 0, y: -28 / (worked.length * 20 + 2), yanchor: "top", xanchor: "left" },
       };
+      keys[0].style.background = theme.fills[0];
+      keys[1].style.background = theme.edges[0];
       return Plotly.react(chart, [
         bar("busy_s", "working", theme.fills[0], 0.72), bar("cpu_s", "of it on the CPU", theme.edges[0], 0.3),
       ], layout, { displayModeBar: false, responsive: true, showTips: false });
@@ -185,6 +189,7 @@
       byId("now-list").append(el("dt", { textContent: lane.title }), text);
       return { text, sorted: [...lane.bars].sort((a, b) => a[0] - b[0]) };
     });
+    document.querySelector(".now").hidden = !cells.length && !data.lines.length;
     const line = byId("now-line");
     line.hidden = !data.lines.length;
     byId("now-palette").hidden = !data.palette.length;

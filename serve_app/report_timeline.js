@@ -1,7 +1,7 @@
 // The timeline: plotly draws lanes, palette and curves on one x axis; the playhead is a plain element above the plot.
 "use strict";
 (() => {
-  const { data, byId, el, clock, lastBefore, seek, now } = Reelscope;
+  const { data, byId, el, clock, lastBefore, seek, now, playing } = Reelscope;
   const ROW = 19, GAP = 5, PALETTE = 26, CURVE = 46, BEATS = 10, COVERAGE = 9, TOP = 26, BOTTOM = 4, RIGHT = 40;
   const GROUPS = { time: 0, picture: 1, people: 2, words: 3, sound: 4, told: 5, other: 6 };
   const QUIET = new Set(["static", "none", "silence", "pause", "no speech", "neutral"]);
@@ -136,7 +136,8 @@
   function coverageTrace() {
     const row = rows.find((one) => one.kind === "coverage");
     if (!row) return null;
-    const { starts, values } = data.coverage, step = starts.length > 1 ? starts[1] - starts[0] : 1;
+    const { starts, values } = data.coverage;
+    const step = starts.length > 1 ? starts[1] - starts[0] : 1;
     return {
       type: "heatmap", hoverinfo: "skip", showscale: false, zmin: 0, zmax: 1, z: values,
       x: [...starts, Math.min(starts[starts.length - 1] + step, data.duration_s)],
@@ -299,12 +300,13 @@
 
   function showTip(what, x, y) {
     if (!what) return hideTip();
+    const fields = what.fields.filter(([, value]) => value.replace(/_/g, " ") !== what.text);
     const term = (name, at) => el("dt", {}, what.swatches
       ? el("i", { className: "swatch", style: { background: what.swatches[at][0] } }) : null, name.replace(/_/g, " "));
     tip.replaceChildren(...[
       el("p", { className: "tip-head" }, el("b", { textContent: what.title }), el("span", { textContent: what.time })),
       what.text ? el("p", { className: "tip-text", textContent: what.text }) : null,
-      what.fields.length ? el("dl", { className: "pairs" }, ...what.fields.flatMap(([name, value], at) => [
+      fields.length ? el("dl", { className: "pairs" }, ...fields.flatMap(([name, value], at) => [
         term(name, at),
         el("dd", { textContent: value })])) : null,
     ].filter(Boolean));
@@ -362,6 +364,7 @@
 
   function movePlayhead(time) {
     const x = toX(time), out = x < left - 1 || x > left + inner() + 1;
+    if (out && playing()) look(time, time + view[1] - view[0]); // the page turns
     byId("playhead").style.transform = `translateX(${x.toFixed(1)}px)`;
     byId("playhead").hidden = out;
     byId("flag").textContent = clock(time);

@@ -20,13 +20,14 @@ TAG_CHARS_MAX: Final = 24
 # fmt: off
 CURVES: Final[tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...]] = (
     ("Loudness", "dB", "audio_analysis", (("loudness", "rms_db"),)),
+    ("Heard", "share", "audio_analysis", (("speech", "speech"), ("music", "music"))),
     ("Speech rate", "words/min", "speech_rate", (("words per minute", "words_per_minute"),)),
     ("Pitch", "Hz", "speech_transcription", (("pitch", "pitch_hz"),)),
     ("Voice", "", "speech_emotion", (("arousal", "arousal"), ("valence", "valence"))),
     ("Light", "", "color_analysis",
      (("brightness", "brightness"), ("saturation", "saturation"), ("contrast", "contrast"))),
     ("Quality", "of 100", "content_quality", (("score", "score"),)),
-    ("Camera speed", "", "camera_analysis", (("speed", "speed"),)),
+    ("Camera", "frames/s", "camera_analysis", (("pan", "pan"), ("tilt", "tilt"))),
     ("Pace", "", "temporal_flow", (("pace", "pace"),)),
 )
 """Title, unit, analyzer, and (name, field of a segment) of each line."""

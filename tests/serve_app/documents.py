@@ -109,7 +109,7 @@ def everything(duration_s: float = 30.0) -> list[AnalyzerResult]:
         result(
             "camera_analysis",
             [
-                {"start": a, "end": b, "motion": CAMERA[i % 6], "speed": abs(math.sin(i)) * 0.2, "direction_deg": None}
+                {"start": a, "end": b, "motion": CAMERA[i % 6], "speed": 0.2, "pan": math.sin(i) / 5, "tilt": 0.0}
                 for i, a, b in cut_up(duration_s, 2.5)
             ],
             {"shares": {"static": 0.4, "pan_right": 0.3}},
@@ -153,7 +153,7 @@ def everything(duration_s: float = 30.0) -> list[AnalyzerResult]:
         result(
             "audio_analysis",
             [
-                {"start": a, "end": b, "rms_db": -22 + 9 * math.sin(i / 2), "centroid_hz": 1800.0, "speech": 0.6}
+                {"start": a, "end": b, "rms_db": -22 + 9 * math.sin(i / 2), "speech": float(i // 9 % 2), "music": 0.7}
                 for i, a, b in cut_up(duration_s, 0.5)
             ],
             {"loudness_lufs": -16.2, "tempo_bpm": 120.0, "beats": [at / 2 for at in range(60)], "key": "A minor"},
@@ -171,7 +171,7 @@ def everything(duration_s: float = 30.0) -> list[AnalyzerResult]:
                 {
                     "start": a,
                     "end": b,
-                    "line": f"{int(a) // 60}:{int(a) % 60:02d} A bus and two people, the camera pans; a voice asks {i}.",
+                    "line": f"0:{int(a):02d} A bus and two people, the camera pans; a voice asks {i}.",
                     "evidence": ["object_detection", "camera_analysis", "speech_transcription"],
                 }
                 for i, a, b in cut_up(duration_s, 1.0)
