@@ -14,21 +14,18 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from analyzers.methods.thumbnails import GRID, Floats, step_between, unexplained
 from analyzers.methods.transitions import (
     BLACK_LEVEL,
-    GRID,
     HOP_S,
     PLAIN_SHARE,
     STEP_MIN,
     WHITE_LEVEL,
     Film,
-    Floats,
     Transition,
     find_cuts,
     find_dissolves,
     find_fades,
-    step_between,
-    unexplained,
 )
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.errors import NotApplicable

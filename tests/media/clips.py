@@ -205,3 +205,91 @@ def no_cut_clip(seed: int) -> Clip:
         return {"cuts": [], "duration_s": 12.0, "events": events}
 
     return cached(f"no_cuts_{seed}", build)
+
+
+# --- camera -----------------------------------------------------------------------------------------------------------
+
+MOVES: Final[dict[str, tuple[Look, Look]]] = {
+    "static": (Look(0.5, 0.5, 0.5), Look(0.5, 0.5, 0.5)),
+    "pan_right": (Look(0.3, 0.5, 0.4), Look(0.7, 0.5, 0.4)),
+    "pan_left": (Look(0.6, 0.45, 0.5), Look(0.4, 0.45, 0.5)),
+    "tilt_up": (Look(0.5, 0.7, 0.4), Look(0.5, 0.3, 0.4)),
+    "tilt_down": (Look(0.45, 0.4, 0.5), Look(0.45, 0.6, 0.5)),
+    "zoom_in": (Look(0.5, 0.5, 0.75), Look(0.5, 0.5, 0.5)),
+    "zoom_out": (Look(0.5, 0.5, 0.35), Look(0.52, 0.5, 0.6)),
+    "roll": (Look(0.5, 0.5, 0.5, -12), Look(0.5, 0.5, 0.5, 14)),
+    "handheld": (Look(0.5, 0.5, 0.5), Look(0.5, 0.5, 0.5)),
+}
+MOVE_S: Final = 2.0
+
+
+def camera_clip(seed: int, upright: bool = False, mover: bool = False) -> Clip:
+    """Every motion of `MOVES` for two seconds each, in an order by seed, with a cut between them.
+
+    Truth: ``motions``: [{start, end, motion, speed}], speed in the units of camera_analysis where it has one sign.
+    With `mover` a person-sized block with a texture of its own walks through each shot.
+    """
+
+    def build(path: Path) -> dict[str, Any]:
+        width, height = (252, 448) if upright else (448, 252)
+        rng = np.random.default_rng(seed)
+        names = [str(name) for name in rng.permutation(list(MOVES))]
+        fps = 30.0
+        sprite = scene(seed + 5, width // 4, int(height * 0.55), shapes=8)
+
+        def frames() -> Iterator[Frame]:
+            for index, name in enumerate(names):
+                picture = scene(seed * 100 + index, 2 * width, 2 * height)
+                start, end = MOVES[name]
+                count = int(MOVE_S * fps)
+                tremor = _tremor(rng, count) if name == "handheld" else np.zeros((count, 3))
+                for number in range(count):
+                    look = between(start, end, number / (count - 1))
+                    dx, dy, roll = tremor[number]
+                    frame = seen(picture, Look(look.x + dx, look.y + dy, look.width, look.roll + roll), width, height)
+                    if mover:
+                        left = int(width * (0.1 + 0.6 * number / count))
+                        top = height - sprite.shape[0] - int(6 * abs(np.sin(number / 4)))
+                        frame = frame.copy()
+                        frame[top : top + sprite.shape[0], left : left + sprite.shape[1]] = sprite
+                    yield frame
+
+        write_clip(path, frames(), fps=fps, options=FAST)
+        motions = [
+            {"start": index * MOVE_S, "end": (index + 1) * MOVE_S, "motion": name, "speed": _move_speed(name)}
+            for index, name in enumerate(names)
+        ]
+        return {"motions": motions, "duration_s": len(names) * MOVE_S}
+
+    return cached(f"camera_{seed}{'_upright' if upright else ''}{'_mover' if mover else ''}", build)
+
+
+def _tremor(rng: np.random.Generator, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Hand tremor [N, 3]: shifts in 0..1 of the picture and roll in degrees, as low-passed noise around 1 to 6 Hz."""
+    noise = rng.standard_normal((count + 8, 3))
+    smooth = np.stack([np.convolve(column, np.hanning(7) / np.hanning(7).sum(), "same") for column in noise.T], axis=1)
+    return np.asarray(smooth[4 : 4 + count] * [0.008, 0.008, 0.5])
+
+
+def _move_speed(name: str) -> float | None:
+    start, end = MOVES[name]
+    if name.startswith("pan"):
+        return abs(end.x - start.x) / start.width / MOVE_S
+    if name.startswith("tilt"):  # a picture and a frame have one aspect ratio here
+        return abs(end.y - start.y) / start.width / MOVE_S
+    if name.startswith("zoom"):
+        return abs(float(np.log(end.width / start.width))) / MOVE_S
+    return abs(end.roll - start.roll) / MOVE_S if name == "roll" else None
+
+
+def still_clip(seed: int, noise: float = 3.0) -> Clip:
+    """Three seconds of one picture with sensor noise of that standard deviation. Truth: ``motions``."""
+
+    def build(path: Path) -> dict[str, Any]:
+        rng = np.random.default_rng(seed)
+        picture = scene(seed, 448, 252).astype(np.float32)
+        frames = (np.clip(picture + rng.normal(0, noise, picture.shape), 0, 255).astype(np.uint8) for _ in range(90))
+        write_clip(path, frames, options=FAST)
+        return {"motions": [{"start": 0.0, "end": 3.0, "motion": "static", "speed": None}], "duration_s": 3.0}
+
+    return cached(f"still_{seed}", build)

@@ -32,7 +32,7 @@ from tests.media.packages import package_file
 from tests.media.scenes import Frame, Look, between, blend, seen
 from tests.media.speech_synth import speak
 
-VERSION: Final = "reel-2"
+VERSION: Final = "reel-3"
 WIDTH, HEIGHT, FPS = 1080, 1920, 30.0
 DURATION_S: Final = 30.0
 TEMPO_BPM: Final = 120.0
@@ -72,8 +72,8 @@ class Part:
     Args:
         source: a photo or clip of tests/media/packages.py.
         start, end: in seconds, to the middle of a transition.
-        looks: where the camera looks at the start and the end; a clip has one look and stands still.
-        motion: what the camera does, as camera_analysis names it.
+        looks: where the camera looks at the start and the end; a clip has one look or a frame.
+        motion: what the camera does, as camera_analysis names it; None in a clip, whose camera is not known.
         enter: how the shot begins.
         from_s: where in the clip it begins.
         things: what is to be seen in a clip (no boxes: it moves).
@@ -83,7 +83,7 @@ class Part:
     start: float
     end: float
     looks: tuple[Look, ...]
-    motion: str = "static"
+    motion: str | None = None
     enter: str = "cut"
     from_s: float = 0.0
     things: tuple[str, ...] = field(default=())
@@ -99,7 +99,7 @@ PARTS: Final = (
     Part("bikes.mp4", 17.5, 19.5, (), from_s=7.56, things=("bicycle",)),
     Part("bikes.mp4", 19.5, 22.0, (), from_s=5.56, things=("car", "bicycle")),
     Part("bus.jpg", 22.0, 26.0, (Look(0.28, 0.32, 0.49), Look(0.28, 0.67, 0.49)), "tilt_down", "fade"),
-    Part("zidane.jpg", 26.0, 30.0, (Look(0.74, 0.30, 0.19), Look(0.74, 0.50, 0.315)), "zoom_out"),
+    Part("zidane.jpg", 26.0, 30.0, (Look(0.74, 0.40, 0.19), Look(0.74, 0.46, 0.29)), "zoom_out"),
 )
 
 
@@ -134,7 +134,7 @@ SPEECH: Final = (
 )
 """Start in seconds, language, words. The English is a real recording, the German espeak-ng's voice."""
 EFFECTS: Final = (
-    (7.45, "whoosh", 0.30), (18.25, "click", 0.5), (18.75, "click", 0.5), (19.2, "whoosh", 0.35), 
+    (7.45, "whoosh", 0.30), (18.25, "click", 0.5), (18.75, "click", 0.5), (19.2, "whoosh", 0.35),
     (20.75, "impact", 0.7), (26.0, "impact", 0.7), (28.25, "click", 0.5),
 )  # fmt: skip
 """Onset in seconds, kind, peak (full scale is 1). A whoosh is loudest 0.3 s after its onset."""
