@@ -145,7 +145,8 @@ window.Reelscope = (() => {
     for (const kind of ["play", "pause", "ended", "seeked", "timeupdate"]) player.addEventListener(kind, tick);
     player.addEventListener("click", toggle);
     player.addEventListener("loadedmetadata", () => { // what is shown, with pixels that are not square
-      if (player && player.videoWidth) screen.style.setProperty("--shape", String(player.videoWidth / player.videoHeight));
+      if (!player || !player.videoWidth) return;
+      screen.style.setProperty("--shape", String(player.videoWidth / player.videoHeight));
     });
     player.src = source;
     screen.prepend(player);

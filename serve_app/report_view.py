@@ -27,7 +27,7 @@ CURVES: Final[tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...]] = (
     ("Light", "", "color_analysis",
      (("brightness", "brightness"), ("saturation", "saturation"), ("contrast", "contrast"))),
     ("Quality", "of 100", "content_quality", (("score", "score"),)),
-    ("Camera", "frames/s", "camera_analysis", (("pan", "pan"), ("tilt", "tilt"))),
+    ("Camera", "pictures/s", "camera_analysis", (("pan", "pan"), ("tilt", "tilt"))),
     ("Pace", "", "temporal_flow", (("pace", "pace"),)),
 )
 """Title, unit, analyzer, and (name, field of a segment) of each line."""
@@ -136,7 +136,7 @@ def _transcript(rows: Sequence[Row]) -> list[list[Any]]:
 
 def _on_screen(row: Row) -> list[Any]:
     marks = [str(row["kind"])] if row.get("kind") else []
-    if row.get("in_safe_zone") is False:
+    if row.get("in_safe_zone") is False and row.get("kind") != "scene":
         marks.append("under buttons of " + (", ".join(row.get("covered_by") or ()) or "an app"))
     return [row["start"], row["end"], row.get("text", ""), ", ".join(marks)]
 
