@@ -90,12 +90,16 @@
   function moments() {
     const titles = { key_moments: "Key moments", contradictions: "Contradictions", agreements: "Agreements" };
     const groups = Object.entries(data.moments).filter(([, items]) => items.length);
-    if (!groups.length) return;
-    const entry = ([time, text]) => el("li", {},
-      time === null ? el("span", { className: "go" }) : timeButton(time), el("p", { textContent: text }));
+    if (!groups.length && !data.sync) return;
+    const entry = ([time, text, names]) => el("li", {},
+      time === null ? el("span", { className: "go" }) : timeButton(time),
+      el("p", {}, text, names.length ? el("small", { textContent: names.join(", ") }) : null));
     card("moments", "What the analyzers make of it together", "", el("div", { className: "halves" },
       ...groups.map(([key, items]) => el("div", {}, el("h3", { className: key, textContent: titles[key] || key }),
-        el("ul", { className: "timed" }, ...items.map(entry))))));
+        el("ul", { className: "timed", tabIndex: 0, "aria-label": titles[key] || key }, ...items.map(entry)))),
+      data.sync
+        ? el("div", {}, el("h3", {}, "Cuts on the beat"), el("p", {}, data.sync.replace(/_/g, " "))) : null,
+    )).classList.add("wide");
   }
 
   function run() {

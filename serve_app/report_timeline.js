@@ -300,12 +300,15 @@
 
   function showTip(what, x, y) {
     if (!what) return hideTip();
-    const fields = what.fields.filter(([, value]) => value.replace(/_/g, " ") !== what.text);
+    const begun = what.text.endsWith("…") ? what.text.slice(0, -1) : null; // the label is cut, its field less so
+    const whole = what.fields.find(([, value]) =>
+      (begun ? value.startsWith(begun) : value.replace(/_/g, " ") === what.text));
+    const fields = what.fields.filter((field) => field !== whole), text = begun && whole ? whole[1] : what.text;
     const term = (name, at) => el("dt", {}, what.swatches
       ? el("i", { className: "swatch", style: { background: what.swatches[at][0] } }) : null, name.replace(/_/g, " "));
     tip.replaceChildren(...[
       el("p", { className: "tip-head" }, el("b", { textContent: what.title }), el("span", { textContent: what.time })),
-      what.text ? el("p", { className: "tip-text", textContent: what.text }) : null,
+      text ? el("p", { className: "tip-text", textContent: text }) : null,
       fields.length ? el("dl", { className: "pairs" }, ...fields.flatMap(([name, value], at) => [
         term(name, at),
         el("dd", { textContent: value })])) : null,

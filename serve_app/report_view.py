@@ -5,6 +5,7 @@ Nothing here knows HTML. What only some analyzers have (a palette, words, beats)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from serve_app.report_text import short
 POINTS_MAX: Final = 1500
 """Points of one curve. More than that is finer than a screen shows and makes the page slow."""
 TAG_CHARS_MAX: Final = 24
+LINE_TIME: Final = re.compile(r"^\d+:\d\d ")
+"""The time that a line begins with; the page writes it beside the line."""
 
 # fmt: off
 CURVES: Final[tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...]] = (
@@ -57,10 +60,16 @@ def page_data(report: VideoReport) -> dict[str, Any]:
         "transcript": _transcript(rows.get("speech_transcription", ())),
         "texts": [_on_screen(row) for row in rows.get("text_overlay", ())],
         "lines": [
-            [row["start"], row["end"], row.get("line", ""), [title_of(name) for name in row.get("evidence") or ()]]
+            [
+                row["start"],
+                row["end"],
+                LINE_TIME.sub("", row.get("line", "")),
+                [title_of(name) for name in row.get("evidence") or ()],
+            ]
             for row in rows.get("cross_analyzer_intelligence", ())
         ],
         "moments": {key: moments(cross.get(key)) for key in ("key_moments", "contradictions", "agreements")},
+        "sync": short(cross.get("beat_cut_sync")),
         "facts": facts(report),
         "figures": figures(report),
         "analyzers": analyzer_rows(results, title_of),
@@ -142,11 +151,11 @@ def _on_screen(row: Row) -> list[Any]:
 
 
 def moments(items: Any) -> list[list[Any]]:
-    """Findings of the whole video as `[time or None, text]`, whatever their exact fields are."""
+    """Findings of the whole video as `[time or None, text, analyzers]`, whatever their exact fields are."""
     found: list[list[Any]] = []
     for item in items if isinstance(items, list | tuple) else ():
         if not isinstance(item, dict):
-            found.append([None, short(item)])
+            found.append([None, short(item), []])
             continue
         when = next(
             (item[key] for key in ("time", "at", "start", "second") if isinstance(item.get(key), int | float)), None
@@ -154,5 +163,6 @@ def moments(items: Any) -> list[list[Any]]:
         texts = [value for value in item.values() if isinstance(value, str) and value]
         sentence = max(texts, key=len, default="") or ", ".join(f"{key} {short(value)}" for key, value in item.items())
         tag = next((text for text in texts if text != sentence and len(text) <= TAG_CHARS_MAX), "")
-        found.append([when, f"{tag.replace('_', ' ')}: {sentence}" if tag else sentence])
+        names = [title_of(name) for name in item.get("analyzers") or () if isinstance(name, str)]
+        found.append([when, f"{tag.replace('_', ' ')}: {sentence}" if tag else sentence, names])
     return found

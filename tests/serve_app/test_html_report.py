@@ -256,12 +256,11 @@ def test_a_curve_has_a_hole_where_there_is_no_value() -> None:
 
 
 def test_findings_of_any_shape_are_told() -> None:
-    assert moments(
-        ["said and shown", {"time": 2.0, "kind": "on_beat", "what": "A cut on the beat."}, {"count": 3}]
-    ) == [
-        [None, "said and shown"],
-        [2.0, "on beat: A cut on the beat."],
-        [None, "count 3"],
+    beat = {"time": 2.0, "kind": "on_beat", "what": "A cut on the beat.", "analyzers": ["cut_analysis"]}
+    assert moments(["said and shown", beat, {"count": 3}]) == [
+        [None, "said and shown", []],
+        [2.0, "on beat: A cut on the beat.", ["Shots and cuts"]],
+        [None, "count 3", []],
     ]
     assert moments(None) == []
 
