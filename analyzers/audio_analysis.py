@@ -1,9 +1,9 @@
 """Says how it sounds: loudness, tempo and beats, key, timbre, silences, and how much of it is speech and music.
 
 Methods, each in a module of its own: loudness by ITU-R BS.1770 (methods/loudness.py), tempo and beats by repetition of
-onsets and dynamic programming (methods/rhythm.py), key by chroma and key profiles (methods/tonality.py), speech and music
-by YAMNet (models/yamnet.py). Timbre is plain spectral shape. What a sound does not have is null: silence has no tempo,
-no key and no loudness, speech alone has no tempo.
+onsets and dynamic programming (methods/rhythm.py), key by chroma and key profiles (methods/tonality.py), speech and
+music by YAMNet (models/yamnet.py). Timbre is plain spectral shape. What a sound does not have is null: silence has no
+tempo, no key and no loudness, speech alone has no tempo.
 
 The track is mono at 16 kHz. FFmpeg makes it from stereo by adding the channels with a gain of 0.707 each, which keeps
 the loudness of what both channels share; content that differs between them (wide stereo) reads up to 3 LU too low, and
