@@ -14,6 +14,7 @@ For several videos, or results as they come, keep a `Session`:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
@@ -120,9 +121,10 @@ async def analyze(
         UsageError: an analyzer does not exist.
     """
     report: VideoReport | None = None
-    async for event in stream(source, analyzers, profile):
-        if isinstance(event, VideoReport):
-            report = event
+    async with aclosing(stream(source, analyzers, profile)) as events:
+        async for event in events:
+            if isinstance(event, VideoReport):
+                report = event
     assert report is not None
     return report
 
@@ -134,8 +136,9 @@ async def stream(
     session = Session(load_settings(profile=profile), analyzers=analyzers)
     facts = await session.probe(source)
     async with session:
-        async for event in session.stream(facts, analyzers):
-            yield event
+        async with aclosing(session.stream(facts, analyzers)) as events:
+            async for event in events:
+                yield event
 
 
 if __name__ == "__main__":

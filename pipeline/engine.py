@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -120,8 +121,9 @@ class Engine:
         selection = self._graph.closure(wanted)
         budgets = (ByteBudget(self._settings.video_bytes_in_flight), self._budget)
         run = _Run(self._graph, self._source, self._pool, budgets, self._disabled, facts, selection, video_id)
-        async for event in run.events():
-            yield event
+        async with aclosing(run.events()) as events:
+            async for event in events:
+                yield event
         yield VideoReport(
             created_at=datetime.now(UTC),
             profile=self._profile,

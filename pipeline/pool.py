@@ -11,7 +11,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -237,10 +237,21 @@ class _ThreadReplica:
         return await asyncio.wrap_future(self._loading)
 
     async def analyze(self, items: Sequence[Any]) -> list[Outcome]:
-        return await asyncio.wrap_future(self._executor.submit(self._worker.analyze, items))
+        outcomes: list[Outcome] = await self._call(self._worker.analyze, items)
+        return outcomes
 
     async def summarize(self, parts: Sequence[Any], upstream: Upstream) -> Outcome:
-        return await asyncio.wrap_future(self._executor.submit(self._worker.summarize, parts, upstream))
+        outcome: Outcome = await self._call(self._worker.summarize, parts, upstream)
+        return outcome
+
+    async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        executor = self._executor
+        try:
+            return await asyncio.wrap_future(executor.submit(function, *args))
+        except asyncio.CancelledError:
+            if executor is self._executor:
+                raise  # the caller was cancelled, and not this call by `restart`
+            raise WorkerDied("the worker was restarted while the call waited") from None
 
     def restart(self) -> None:
         # A thread cannot be ended; it is left to finish alone, and its answer goes to nobody.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -268,9 +269,10 @@ async def _run(settings: Settings, source: str, analyzers: list[str] | None, loc
     with analysis_progress(facts, session.graph.closure(analyzers).names) as show:
         async with session:
             await session.ready()
-            async for event in session.stream(facts, analyzers):
-                show(event)
-                if isinstance(event, VideoReport):
-                    report = event
+            async with aclosing(session.stream(facts, analyzers)) as events:
+                async for event in events:
+                    show(event)
+                    if isinstance(event, VideoReport):
+                        report = event
     assert report is not None
     return report

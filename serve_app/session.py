@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -133,19 +134,17 @@ class Session:
         from actors.monitor import GpuMonitor
 
         with GpuMonitor() as gpu:
-            events = self._engine.run(facts, wanted, gpu.figures)
-            try:
+            async with aclosing(self._engine.run(facts, wanted, gpu.figures)) as events:
                 async for event in events:
                     yield event
-            finally:
-                await events.aclose()
 
     async def analyze(self, source: str | Path | VideoFacts, analyzers: Sequence[str] | None = None) -> VideoReport:
         """The whole report. Raises as `stream`."""
         report: VideoReport | None = None
-        async for event in self.stream(source, analyzers):
-            if isinstance(event, VideoReport):
-                report = event
+        async with aclosing(self.stream(source, analyzers)) as events:
+            async for event in events:
+                if isinstance(event, VideoReport):
+                    report = event
         assert report is not None
         return report
 

@@ -1,0 +1,168 @@
+"""The Ray path: the same report as over threads, no copies, nothing spilled, logical GPUs, several videos."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from actors.pool import RayPool
+from cluster.plan import Machine
+from pipeline.blocks import from_table, to_table
+from pipeline.errors import MediaMissing, MediaUnreadable
+from pipeline.media import decode
+from pipeline.settings import Limits, Settings
+from pipeline.source import Chunk
+from pipeline.stream import RayFrameSource
+from pipeline.types import MOTION, SCAN, THUMB, AudioTrack, FrameBatch
+from tests import toys
+from tests.support import content, run, run_on, running
+
+BOOKKEEPING_BYTES = 200_000  # Ray Data's own small objects; the clip's chunks are 8 MB
+CLASSES = (toys.Brightness, toys.Frames, toys.Sound, toys.Needs, toys.Uses)
+
+
+def test_blocks_keep_everything_and_are_read_only(clip: Path) -> None:
+    for item in decode(clip, video_id="v", views=(MOTION,), audio=True):
+        if not isinstance(item, FrameBatch | AudioTrack):
+            continue
+        back = from_table(to_table(item))
+        assert repr(back) == repr(item)
+        array = back.frames if isinstance(back, FrameBatch) else back.samples
+        assert not array.flags.writeable
+        assert (array == (item.frames if isinstance(item, FrameBatch) else item.samples)).all()
+
+
+async def test_the_report_is_the_same_as_over_threads(clip: Path, ray_machine: Any) -> None:
+    over_ray, _ = await run(clip, *CLASSES, machine=ray_machine)
+    over_threads, _ = await run(clip, *CLASSES)
+    assert content(over_ray) == content(over_threads)
+    assert over_ray.run.decode_passes == 1
+
+
+async def test_several_videos_at_once(clip: Path, ray_machine: Any) -> None:
+    async with running(*CLASSES, machine=ray_machine) as (engine, source, _):
+        reports = await asyncio.gather(*(run_on(engine, source, clip) for _ in range(3)))
+    assert len({str(content(report)) for report, _ in reports}) == 1
+
+
+async def test_chunks_arrive_by_reference_in_order(clip: Path, ray_machine: Any) -> None:
+    source = RayFrameSource(decode_cpus=0.5)
+    items = [item async for item in source.stream(str(clip), video_id="v", views=(THUMB, SCAN), audio=True)]
+    chunks = [item for item in items if isinstance(item, Chunk)]
+    assert all(isinstance(chunk.item, ray.ObjectRef) for chunk in chunks)
+    here = [item for item in decode(clip, video_id="v", views=(THUMB, SCAN), audio=True)][:-1]
+    assert [repr(from_table(ray.get(chunk.item))) for chunk in chunks] == [repr(item) for item in here]
+
+
+async def test_the_store_is_empty_after_a_run_and_nothing_was_spilled(clip: Path, ray_machine: Any) -> None:
+    async with running(*CLASSES, machine=ray_machine) as (engine, source, _):
+        before = _store_bytes()
+        await run_on(engine, source, clip)
+        deadline = time.monotonic() + 20
+        while _store_bytes() > before + BOOKKEEPING_BYTES and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        assert _store_bytes() <= before + BOOKKEEPING_BYTES
+    assert _spilled_bytes() == 0
+
+
+async def test_probe_errors_keep_their_type(tmp_path: Path, ray_machine: Any) -> None:
+    source = RayFrameSource()
+    with pytest.raises(MediaMissing, match="there is no file"):
+        await source.probe(str(tmp_path / "none.mp4"))
+    text = tmp_path / "text.mp4"
+    text.write_text("no video " * 100)
+    with pytest.raises(MediaUnreadable, match="cannot be opened"):
+        await source.probe(str(text))
+
+
+async def test_a_limit_found_while_decoding_ends_the_stream_with_its_message(clip: Path, ray_machine: Any) -> None:
+    source = RayFrameSource(Limits(decoded_pixels_max=320 * 568 * 10), decode_cpus=0.5)
+    with pytest.raises(Exception, match="limits.decoded_pixels_max"):
+        async for _ in source.stream(str(clip), video_id="v", views=(SCAN,), audio=False):
+            continue
+
+
+async def test_closing_a_stream_early_frees_the_decoder(clip: Path, ray_machine: Any) -> None:
+    source = RayFrameSource(decode_cpus=0.5)
+    for _ in range(4):  # a decoder that was not freed would hold its CPU share, and the third would wait for it
+        stream = source.stream(str(clip), video_id="v", views=(SCAN,), audio=False)
+        assert isinstance(await asyncio.wait_for(anext(stream), 30), Chunk)
+        await stream.aclose()
+
+
+async def test_a_killed_actor_is_restarted_and_its_chunks_are_sent_again(
+    clip: Path, ray_machine: Any, tmp_path: Path
+) -> None:
+    settings = Settings(analyzers={"brightness": {"folder": str(tmp_path)}})
+    report, _ = await run(clip, toys.DiesOnce, toys.Needs, machine=ray_machine, settings=settings)
+    assert (tmp_path / "died").exists()
+    whole, _ = await run(clip, toys.Brightness, toys.Needs, machine=ray_machine)
+    assert content(report) == content(whole)
+
+
+async def test_a_chunk_that_always_kills_its_worker_fails_that_analyzer_alone(clip: Path, ray_machine: Any) -> None:
+    report, _ = await run(clip, toys.DiesAlways, toys.Sound, machine=ray_machine)
+    error = report.analyzers["brightness"].error
+    assert error is not None
+    assert (error.type, "given up after 3 tries" in error.message) == ("WorkerDied", True)
+    assert report.analyzers["sound"].status == "ok"
+
+
+async def test_a_hanging_actor_is_ended_at_its_limit(clip: Path, ray_machine: Any) -> None:
+    report, _ = await run(clip, toys.Hangs, toys.Sound, machine=ray_machine)
+    error = report.analyzers["brightness"].error
+    assert error is not None
+    assert error.type == "WorkerTimeout"
+
+
+async def test_a_file_that_kills_the_decoder_is_an_error_within_a_bound(
+    clip: Path, ray_machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import stream
+    from pipeline.errors import DecoderCrashed
+
+    monkeypatch.setattr(stream, "_decode_stage", _die)
+    source = RayFrameSource(decode_cpus=0.5)
+    with pytest.raises(DecoderCrashed):
+        async for _ in source.stream(str(clip), video_id="v", views=(SCAN,), audio=False):
+            continue
+
+
+def _die(batch: Any) -> Any:
+    os._exit(1)
+    yield batch
+
+
+async def test_actors_are_named_and_get_their_gpu_fraction(ray_machine: Any) -> None:
+    """Ray was given no GPU here, so the plan for one is checked on the actors' requests, not on a device."""
+    pool = RayPool(Settings(), Machine(cpus=ray_machine.cpus))
+    await pool.start({"brightness": toys.Brightness})
+    try:
+        assert (await pool.loaded("brightness")).ok
+        names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
+        assert any(name.startswith("brightness:0:") for name in names)
+    finally:
+        await pool.close()
+
+
+def _store_bytes() -> float:
+    return sum(node["used"] for node in _memory())
+
+
+def _spilled_bytes() -> int:
+    from ray._private.internal_api import memory_summary
+
+    summary = memory_summary(stats_only=True)
+    return 0 if "Spilled" not in summary else 1
+
+
+def _memory() -> list[dict[str, float]]:
+    total = ray.cluster_resources().get("object_store_memory", 0.0)
+    free = ray.available_resources().get("object_store_memory", 0.0)
+    return [{"used": total - free}]
