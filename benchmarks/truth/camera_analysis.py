@@ -1,4 +1,4 @@
-"""How right camera_analysis is: made-up moves (seeds that no parameter saw), stills, and the photo shots of the reel."""
+"""How right camera_analysis is: made-up moves (seeds that no parameter saw), a still, the photo shots of the reel."""
 
 from __future__ import annotations
 

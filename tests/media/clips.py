@@ -293,3 +293,70 @@ def still_clip(seed: int, noise: float = 3.0) -> Clip:
         return {"motions": [{"start": 0.0, "end": 3.0, "motion": "static", "speed": None}], "duration_s": 3.0}
 
     return cached(f"still_{seed}", build)
+
+
+# --- colour -----------------------------------------------------------------------------------------------------------
+
+GRADES: Final = (
+    (((200, 60, 40), 0.5), ((240, 200, 90), 0.3), ((60, 40, 30), 0.2)),
+    (((40, 90, 180), 0.45), ((180, 215, 235), 0.35), ((20, 30, 60), 0.2)),
+    (((90, 90, 90), 0.6), ((200, 200, 200), 0.4)),
+)
+"""Warm, cold, gray: sRGB colours and their shares, two seconds each."""
+
+
+def color_clip(height: int = 360) -> Clip:
+    """Fields of known colours in three gradings. From 720 lines on BT.709, below BT.601.
+
+    Truth: ``grades``: [{start, end, colors: [[rgb, share]]}].
+    """
+
+    def build(path: Path) -> dict[str, Any]:
+        width = height * 16 // 9 // 2 * 2
+        pictures = []
+        for grade in GRADES:
+            picture = np.zeros((height, width, 3), np.uint8)
+            left = 0.0
+            for color, share in grade:
+                picture[:, round(left * width) : round((left + share) * width)] = color
+                left += share
+            pictures.append(picture)
+        write_clip(path, (picture for picture in pictures for _ in range(60)), options=FAST)
+        grades = [
+            {"start": 2.0 * index, "end": 2.0 * index + 2, "colors": [[list(color), share] for color, share in grade]}
+            for index, grade in enumerate(GRADES)
+        ]
+        return {"grades": grades, "duration_s": 6.0}
+
+    return cached(f"colors_{height}", build)
+
+
+# --- quality ----------------------------------------------------------------------------------------------------------
+
+
+def spoiled_clip(seed: int, fault: str, degree: float) -> Clip:
+    """Two seconds of one picture with one fault. Truth: ``fault``, ``degree``.
+
+    Faults: ``blur`` (sigma in pixels), ``noise`` (sigma in levels), ``gain`` (factor), ``crf`` (of x264); else almost
+    lossless.
+    """
+
+    def build(path: Path) -> dict[str, Any]:
+        rng = np.random.default_rng(seed)
+        width, height = 960, 544
+        picture = seen(scene(seed, 2 * width, 2 * height, shapes=60), Look(0.5, 0.5, 0.5), width, height)
+
+        def spoiled() -> Frame:
+            if fault == "blur" and degree > 0:
+                return np.asarray(cv2.GaussianBlur(picture, (0, 0), degree), np.uint8)
+            if fault == "noise":
+                noise = rng.normal(0, degree, (height, width, 1))
+                return np.asarray(np.clip(picture + noise + 0.5, 0, 255), np.uint8)
+            gain = degree if fault == "gain" else 1.0
+            return np.asarray(np.clip(picture.astype(np.float32) * gain, 0, 255), np.uint8)
+
+        crf = int(degree) if fault == "crf" else 3
+        write_clip(path, (spoiled() for _ in range(40)), fps=20, options={"preset": "veryfast", "crf": str(crf)})
+        return {"fault": fault, "degree": degree, "duration_s": 2.0}
+
+    return cached(f"{fault}_{degree:g}_{seed}", build)
