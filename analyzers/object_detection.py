@@ -5,21 +5,22 @@ Network: SSD with a MobileNet v2 trunk at 300x300, trained on COCO, from TensorF
 ssd_mobilenet_v2_coco, 22 mAP). The whole picture is squeezed to the network's square, whatever its shape: in 9:16
 pictures of people and a bus that finds more than padding it to a square, and costs one pass and not two as tiles would.
 
-Tracks: ByteTrack's idea (Zhang et al., ECCV 2022) with a greedy match. Boxes of one label are linked by overlap with
-where the track's speed takes it; doubtful boxes may continue a track but never begin one. A track survives a second
-unseen and ends when the whole picture changes at once, as at a cut.
+Where neighbouring samples differ little, every second one is looked at and the boxes between are interpolated
+along their tracks; a picture that did not change at all is not looked at again.
+
+How boxes become tracks: analyzers/models/tracking.py.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from analyzers.models.tracking import Detection, Sample, confirmed, difference, interpolate, link, suppress
 from pipeline.analyzer import Analyzer, Options, Profile
 from pipeline.results import Box, Document, ModelInfo, Report, Score, Seconds, Segment, Summary, Upstream
 from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
@@ -33,10 +34,6 @@ SCORE_MIN: Final = 0.5
 CONTINUE_SCORE_MIN: Final = 0.3
 # An object seen in one sampled picture only must be this certain: little that is real is there for under 0.5 s.
 LONE_SCORE_MIN: Final = 0.7
-SAME_LABEL_IOU: Final = 0.45
-"""Two boxes of one label that overlap more are one object."""
-ANY_LABEL_IOU: Final = 0.85
-"""Two boxes that overlap more are one object, whatever their labels; the more certain label stays."""
 AREA_MIN: Final = 0.0004
 """Share of the picture; a smaller box is 6x6 px at the network's input and not to be trusted."""
 SAME_PICTURE_LEVELS: Final = 1.0
@@ -45,14 +42,8 @@ BLOCK_PX: Final = 30
 NOISE_CORRELATION: Final = 0.5
 """Neighbouring pixels of natural pictures correlate above 0.9, of noise near 0. Below this there is no picture."""
 
-LOST_S: Final = 1.0
-"""How long a track may be unseen (covered, missed) and still go on."""
-LINK_IOU: Final = 0.15
-LINK_DISTANCE: Final = 0.6
-"""Without enough overlap, boxes of like size are linked up to this distance of centres, in mean box sizes (pans)."""
-LINK_SIZE_RATIO: Final = 2.0
-SCENE_CHANGE_LEVELS: Final = 40.0
-"""Mean difference (of 255) of 8x8 pixel pictures of neighbouring samples from which on nothing is the same object."""
+LIKE_LEVELS: Final = 8.0
+"""Mean difference (of 255) of 8x8 pixel pictures up to which two samples show the same things, moved a little."""
 
 # fmt: off
 LABELS: Final = {
@@ -70,8 +61,6 @@ LABELS: Final = {
 }
 """COCO's category ids (with their gaps) and names: mscoco_label_map.pbtxt of the model's repository."""
 # fmt: on
-
-Corners = tuple[float, float, float, float]
 
 
 class DetectedObject(Document):
@@ -115,24 +104,6 @@ class ObjectsSummary(Summary):
 
 class ObjectsReport(Report[ObjectsSegment, ObjectsSummary]):
     """One segment per sampled picture."""
-
-
-@dataclass(frozen=True)
-class Detection:
-    """A box with a label and the network's score, before tracking."""
-
-    label: str
-    score: float
-    box: Corners
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sampled picture: its time, what was detected, and the picture as 8x8x3 bytes (to see scene changes)."""
-
-    pts_s: float
-    detections: tuple[Detection, ...]
-    thumb: bytes
 
 
 @dataclass(frozen=True)
@@ -180,19 +151,26 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
         )
 
     def analyze(self, item: FrameBatch) -> ObjectsPart:
-        """Detect in every picture; one that is unchanged keeps the answer of the one before it in the chunk."""
+        """Detect in every picture that differs from the one before, and in every second of those that differ little."""
         import cv2
 
+        smalls = [np.asarray(cv2.resize(f, (INPUT_PX, INPUT_PX), interpolation=_interpolation(f))) for f in item.frames]
+        thumbs = [np.asarray(cv2.resize(small, (8, 8), interpolation=cv2.INTER_AREA)) for small in smalls]
         samples: list[Sample] = []
         asked: npt.NDArray[np.uint8] | None = None
         found: tuple[Detection, ...] = ()
-        for frame, pts_s in zip(item.frames, item.pts_s, strict=True):
-            small = np.asarray(cv2.resize(frame, (INPUT_PX, INPUT_PX), interpolation=_interpolation(frame)), np.uint8)
-            if asked is None or changed(asked, small):
-                asked, found = small, self._detect(small)
-            thumb = np.asarray(cv2.resize(small, (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
-            samples.append(Sample(float(pts_s), found, thumb.tobytes()))
-        return ObjectsPart(tuple(samples[item.lead_in :]), item.end_s)
+        for number in range(item.lead_in, len(smalls)):
+            detections: tuple[Detection, ...] | None = found
+            if asked is None or changed(asked, smalls[number]):
+                end = item.last and number == len(smalls) - 1
+                like = number > item.lead_in and difference(thumbs[number], thumbs[number - 1]) <= LIKE_LEVELS
+                if like and not end and samples[-1].detections is not None:
+                    detections = None
+                else:
+                    asked, detections = smalls[number], self._detect(smalls[number])
+                    found = detections
+            samples.append(Sample(float(item.pts_s[number]), detections, thumbs[number].tobytes()))
+        return ObjectsPart(tuple(samples), item.end_s)
 
     def _detect(self, small: npt.NDArray[np.uint8]) -> tuple[Detection, ...]:
         import cv2
@@ -213,13 +191,15 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
         """Link the boxes of all samples to tracks."""
         assert isinstance(self.options, ObjectDetectionOptions)
         samples = [sample for part in parts for sample in part.samples]
-        end_s = parts[-1].end_s if parts else 0.0
-        tracks = confirmed(link(samples, self.options.score_min), lone_ok=len(samples) == 1)
+        lone_score_min = LONE_SCORE_MIN if len(samples) > 1 else 0.0
+        tracks = confirmed(link(samples, self.options.score_min), lone_score_min=lone_score_min)
+        for track in tracks:
+            interpolate(track, samples)
         shown: list[list[DetectedObject]] = [[] for _ in samples]
         for number, track in enumerate(tracks, start=1):
             for step, seen in track.seen.items():
                 shown[step].append(DetectedObject(label=seen.label, score=seen.score, box=seen.box, track=number))
-        ends = [sample.pts_s for sample in samples[1:]] + [end_s]
+        ends = [sample.pts_s for sample in samples[1:]] + [part.end_s for part in parts[-1:]]
         segments = [
             ObjectsSegment(start=sample.pts_s, end=max(end, sample.pts_s), objects=objects)
             for sample, end, objects in zip(samples, ends, shown, strict=True)
@@ -254,121 +234,7 @@ def is_picture(small: npt.NDArray[np.uint8]) -> bool:
     return bool(max(across, down) / variance >= NOISE_CORRELATION)
 
 
-def iou(a: Corners, b: Corners) -> float:
-    """Intersection over union of two boxes."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    area_a, area_b = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
-    return width * height / (area_a + area_b - width * height)
-
-
-def suppress(candidates: Sequence[Detection]) -> tuple[Detection, ...]:
-    """Keep the most certain of boxes that are one object; most certain first."""
-    kept: list[Detection] = []
-    for candidate in sorted(candidates, key=lambda d: (-d.score, d.label, d.box)):
-        limits = ((other, SAME_LABEL_IOU if other.label == candidate.label else ANY_LABEL_IOU) for other in kept)
-        if all(iou(candidate.box, other.box) <= limit for other, limit in limits):
-            kept.append(candidate)
-    return tuple(kept)
-
-
 # --- the whole video --------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Track:
-    """One object: what was seen of it by sample number, and its speed (of the four corners, per second)."""
-
-    seen: dict[int, Detection]
-    last_s: float
-    speed: Corners = (0.0, 0.0, 0.0, 0.0)
-    closed: bool = field(default=False)
-
-    @property
-    def last(self) -> Detection:
-        """The latest sighting."""
-        return next(reversed(self.seen.values()))
-
-    def expected(self, pts_s: float) -> Corners:
-        """Where its speed takes it."""
-        box, gap_s = self.last.box, pts_s - self.last_s
-        return (
-            box[0] + self.speed[0] * gap_s,
-            box[1] + self.speed[1] * gap_s,
-            box[2] + self.speed[2] * gap_s,
-            box[3] + self.speed[3] * gap_s,
-        )
-
-    def add(self, step: int, pts_s: float, detection: Detection) -> None:
-        """Continue it; its speed is a mean of the old and the new (half and half, so that box jitter is damped)."""
-        gap_s = max(pts_s - self.last_s, 1e-3)
-        moved = [(new - old) / gap_s for new, old in zip(detection.box, self.last.box, strict=True)]
-        first = len(self.seen) == 1
-        x0, y0, x1, y1 = (m if first else (m + s) / 2 for m, s in zip(moved, self.speed, strict=True))
-        self.speed, self.last_s = (x0, y0, x1, y1), pts_s
-        self.seen[step] = detection
-
-
-def link(samples: Sequence[Sample], score_min: float = SCORE_MIN) -> list[Track]:
-    """Tracks of all samples in the order in which they begin."""
-    tracks: list[Track] = []
-    before: npt.NDArray[np.int16] | None = None
-    for step, sample in enumerate(samples):
-        thumb = np.frombuffer(sample.thumb, np.uint8).astype(np.int16)
-        if before is not None and np.abs(thumb - before).mean() > SCENE_CHANGE_LEVELS:
-            for track in tracks:
-                track.closed = True
-        before = thumb
-        open_tracks = [t for t in tracks if not t.closed and sample.pts_s - t.last_s <= LOST_S]
-        sure = [d for d in sample.detections if d.score >= score_min]
-        unsure = [d for d in sample.detections if d.score < score_min]
-        left = _match(open_tracks, sure, step, sample.pts_s)
-        still_open = [t for t in open_tracks if step not in t.seen]
-        _match(still_open, unsure, step, sample.pts_s)
-        tracks += [Track({step: detection}, sample.pts_s) for detection in left]
-    return tracks
-
-
-def _match(tracks: Sequence[Track], detections: Sequence[Detection], step: int, pts_s: float) -> list[Detection]:
-    """Continue tracks by their best boxes, best pairs first; the boxes that are left."""
-    pairs = []
-    for t, track in enumerate(tracks):
-        for d, detection in enumerate(detections):
-            if track.last.label == detection.label:
-                # Where it was counts as well as where it should be: what moved may have stopped.
-                likeness = max(
-                    _likeness(track.expected(pts_s), detection.box), _likeness(track.last.box, detection.box)
-                )
-                if likeness > 0:
-                    pairs.append((-likeness, t, d))
-    used_tracks: set[int] = set()
-    used: set[int] = set()
-    for _, t, d in sorted(pairs):
-        if t not in used_tracks and d not in used:
-            used_tracks.add(t)
-            used.add(d)
-            tracks[t].add(step, pts_s, detections[d])
-    return [detection for d, detection in enumerate(detections) if d not in used]
-
-
-def _likeness(expected: Corners, box: Corners) -> float:
-    """1..2 by overlap, 0..1 by distance where boxes of like size hardly overlap, else 0."""
-    overlap = iou(expected, box)
-    if overlap >= LINK_IOU:
-        return 1 + overlap
-    sizes = [max((b[2] - b[0]) * (b[3] - b[1]), 1e-6) ** 0.5 for b in (expected, box)]
-    if max(sizes) > LINK_SIZE_RATIO * min(sizes):
-        return 0.0
-    dx = (expected[0] + expected[2] - box[0] - box[2]) / 2
-    dy = (expected[1] + expected[3] - box[1] - box[3]) / 2
-    distance = math.hypot(dx, dy) / (sum(sizes) / 2)
-    return float(max(0.0, 1 - distance / LINK_DISTANCE))
-
-
-def confirmed(tracks: Sequence[Track], *, lone_ok: bool = False) -> list[Track]:
-    """Without those seen in one sample only and not certain there; `lone_ok` for a video that has but one sample."""
-    return [t for t in tracks if len(t.seen) > 1 or lone_ok or t.last.score >= LONE_SCORE_MIN]
 
 
 def _summary(segments: Sequence[ObjectsSegment]) -> ObjectsSummary:

@@ -34,6 +34,8 @@ SCORE_MIN: Final = 0.7
 """Measured: right readings are above 0.85, what is read into texture is below 0.6, cut-off words between."""
 LONE_SCORE_MIN: Final = 0.9
 """Of a text that is seen in one sample only."""
+HEIGHT_MAX: Final = 0.3
+"""Share of the picture's height; what is taller is the picture itself taken for a character."""
 SINGLE_SCORE_MIN: Final = 0.97
 """Of a single letter, which any cross of two edges may look like; it must be seen twice, too."""
 
@@ -48,6 +50,8 @@ GAP_S: Final = 0.55
 """A text may be missed in one sample and go on."""
 SURE_SCORE: Final = 0.97
 """Two readings of this score at one place that differ in a letter are two texts."""
+SURE_NUMBER_SCORE: Final = 0.9
+"""The same for readings that differ in a digit: "Tip 1" and "Tip 2" follow one another in many a video."""
 EDGE: Final = 0.02
 """Text that ends nearer to the picture's side than this may be cut off by it."""
 DRIFT_MAX: Final = 0.012
@@ -230,6 +234,8 @@ class TextOverlay(Analyzer[TextPart, TextReport]):
 def readable(line: Line) -> bool:
     """Whether a reading is certain enough to be text at all."""
     letters = sum(character.isalnum() for character in line.text)
+    if line.box[3] - line.box[1] > HEIGHT_MAX:
+        return False
     return letters > 0 and line.score >= (SCORE_MIN if letters > 1 else SINGLE_SCORE_MIN)
 
 
@@ -360,7 +366,8 @@ def alike(before: Line, after: Line, aspect: float) -> float:
     cut = any(box[0] < EDGE or box[2] > 1 - EDGE for box in (a, b)) and (old in new or new in old)
     if same_row and (cut or new.startswith(old)):  # cut off by the picture's side, or typed letter by letter
         return 1 + words + common
-    sure = min(before.score, after.score) >= SURE_SCORE and old != new
+    counted = [character for character in old if character.isdigit()] != [c for c in new if c.isdigit()]
+    sure = old != new and min(before.score, after.score) >= (SURE_NUMBER_SCORE if counted else SURE_SCORE)
     if common > SAME_PLACE and words >= SAME_TEXT and not sure:
         return 1 + words + common
     distance = float(np.hypot((_middle(a)[0] - _middle(b)[0]) * aspect, _middle(a)[1] - _middle(b)[1]))

@@ -32,10 +32,9 @@ WHOLE_SHARE: Final = 0.7
 """If the changed rows are more than this, all are looked at."""
 SAME_PLACE: Final = 0.7
 """Overlap of two boxes from which on they may be the same line, unread."""
-SLICE_CHANGED: Final = 0.3
-"""A letter is another one if this share of its stroke pixels changed."""
-SLICE_PIXELS_MIN: Final = 8
-RIM_SHARE: Final = 6
+SLICE_CHANGED: Final = 0.12
+"""A letter is another one if this share of its filled pixels changed: 0.05 by coding noise, 0.3 from "1" to "2"."""
+SLICE_PIXELS_MIN: Final = 20
 SAME_SIZE: Final = 0.15
 """Share by which the sides of a line's box may differ when the line has moved; then it is looked for inside."""
 MOVED_PLACE: Final = 4.0
@@ -45,11 +44,14 @@ SLICE_LIKENESS: Final = 0.9
 
 LINES_MAX: Final = 40
 """Lines of one picture that are read; noise can look like hundreds."""
-EVEN_CONTRAST: Final = 70.0
-"""Levels between letters and ground, at least, for drawn letters."""
-EVEN_SHARE: Final = 0.5
-"""At least half of the letters' (or the ground's) pixels are within `EVEN_LEVELS` of one another."""
+EVEN_CONTRAST: Final = 100
+"""Levels between the lightest and the darkest pixel of a line, at least, for drawn letters."""
 EVEN_LEVELS: Final = 17
+"""Width of a level, coding noise included."""
+EVEN_SHARE: Final = 0.38
+"""At least this share of the bright or the dark half of a line's pixels is of one level if its letters are drawn."""
+HALF_MIN: Final = 0.05
+"""A half of less than this share of the pixels holds no letters."""
 
 Light = npt.NDArray[np.uint8]
 """Levels of grey [H, W]."""
@@ -151,14 +153,21 @@ def changed_rows(before: Light, after: Light) -> Rows | None:
 
 def even_letters(crop: npt.NDArray[np.uint8]) -> bool:
     """Whether an RGB crop of a line has letters of one even colour that stand out sharply, as drawn ones do."""
+    light = light_of(crop)
+    return float(np.ptp(light)) >= EVEN_CONTRAST and commonest_level(light)[1] >= EVEN_SHARE
+
+
+def commonest_level(light: Light) -> tuple[int, float]:
+    """Of the bright and the dark half of a line (Otsu's), the one with more of one level: that level, and its share."""
     import cv2
 
-    light = light_of(crop)
     _, mask = cv2.threshold(light, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    bright, dark = light[mask == 1], light[mask == 0]
-    if min(len(bright), len(dark)) < 0.05 * light.size or float(bright.mean()) - float(dark.mean()) < EVEN_CONTRAST:
-        return False
-    return max(_peak_share(bright), _peak_share(dark)) >= EVEN_SHARE
+    best = (0, 0.0)
+    for half in (light[mask == 1], light[mask == 0]):
+        if len(half) >= HALF_MIN * light.size:
+            near = np.convolve(np.bincount(half, minlength=256), np.ones(EVEN_LEVELS), "same")
+            best = max(best, (int(near.argmax()), float(near.max() / len(half))), key=lambda found: found[1])
+    return best
 
 
 def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
@@ -170,20 +179,25 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 
 def _stands(known: _Known, place: Corners, frame: npt.NDArray[np.uint8]) -> bool:
-    """Whether a line's letters stand there still: in no slice of half its height did many stroke pixels change."""
+    """Whether a line's letters stand there still: in no slice of half its height did the pixels of their colour change.
+
+    A letter's fill (or its rim) is where the light is near the line's commonest level; single pixels at edges flicker.
+    """
     import cv2
 
     if overlap(known.place, place) <= SAME_PLACE:
         return False
     x0, y0, x1, y1 = known.place
-    now = light_of(frame[y0:y1, x0:x1])
-    rim = (y1 - y0) // RIM_SHARE  # boxes are wider than letters; what moves in their rim says nothing
-    strokes = _contrast(known.light)[rim : y1 - y0 - rim] >= 2 * STROKE_CONTRAST
-    changed = strokes & (cv2.absdiff(known.light, now)[rim : y1 - y0 - rim] >= 2 * CHANGE_LEVELS)
+    level, share = commonest_level(known.light)
+    if share == 0:
+        return False
+    then, now = (
+        np.abs(light.astype(np.int16) - level) <= EVEN_LEVELS for light in (known.light, light_of(frame[y0:y1, x0:x1]))
+    )
+    changed = cv2.morphologyEx((then ^ now).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     edges = np.arange(0, x1 - x0, max(4, (y1 - y0) // 2))
-    all_strokes = np.add.reduceat(strokes.sum(axis=0), edges)
-    bad = np.add.reduceat(changed.sum(axis=0), edges) > SLICE_CHANGED * np.maximum(all_strokes, SLICE_PIXELS_MIN)
-    return bool(all_strokes.sum() > 0 and not bad.any())
+    filled = np.maximum(np.add.reduceat((then | now).sum(axis=0), edges), SLICE_PIXELS_MIN)
+    return bool((np.add.reduceat(changed.sum(axis=0, dtype=np.int64), edges) <= SLICE_CHANGED * filled).all())
 
 
 def _moved(known: _Known, place: Corners, frame: npt.NDArray[np.uint8]) -> bool:
@@ -218,8 +232,3 @@ def _contrast(light: Light) -> Light:
     import cv2
 
     return np.asarray(cv2.morphologyEx(light, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)), np.uint8)
-
-
-def _peak_share(values: Light) -> float:
-    counts = np.bincount(values, minlength=256)
-    return float(np.convolve(counts, np.ones(EVEN_LEVELS), "valid").max() / len(values))

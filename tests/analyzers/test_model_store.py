@@ -188,7 +188,7 @@ def test_the_next_source_is_tried_when_one_fails_or_lies(tmp_path: Path) -> None
 def test_one_model_that_cannot_be_had_does_not_keep_the_others_away(tmp_path: Path) -> None:
     absent = model("absent", {"w": WEIGHTS}, source("absent", w="w"))
     store = store_of(tmp_path, Registry({"pack": PACK}), absent, DETECTOR)
-    with pytest.raises(ModelUnavailable, match="absent 1.0 is not there"):
+    with pytest.raises(ModelUnavailable, match=r"absent 1\.0 is not there"):
         store.fetch()
     assert {entry.model.name: entry.state for entry in store.entries()} == {"absent": "missing", "detector": "present"}
 
@@ -282,7 +282,7 @@ def test_files_of_an_installed_package_are_used_in_place(tmp_path: Path) -> None
     assert path.is_file()
     assert tmp_path not in path.parents
     gone = {"kind": "installed", "package": "not-installed-anywhere", "version": "1.0", "members": {"w": "w"}}
-    with pytest.raises(ModelUnavailable, match="install not-installed-anywhere==1.0 again"):
+    with pytest.raises(ModelUnavailable, match=r"install not-installed-anywhere==1\.0 again"):
         store_of(tmp_path, Registry({}), model("gone", {"w": WEIGHTS}, gone)).path("gone", "w")
 
 

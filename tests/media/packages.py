@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -68,4 +69,4 @@ if __name__ == "__main__":
     fetched = media_store().fetch()
     shutil.rmtree(media_dir() / "espeak-0.2.4", ignore_errors=True)
     espeak_dir()
-    print(f"{media_dir()}: fetched {', '.join(fetched) or 'nothing, everything is there'}")
+    sys.stdout.write(f"{media_dir()}: fetched {', '.join(fetched) or 'nothing, everything is there'}\n")

@@ -57,14 +57,20 @@ def photo(name: str) -> Frame:
     return np.asarray(cv2.cvtColor(cv2.imread(str(package_file(name))), cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def pan(picture: Frame, share: float, width: int = WIDTH, height: int = HEIGHT, zoom: float = 1.25) -> Frame:
-    """A 9:16 window that slides over a picture from left to right as `share` goes from 0 to 1, and slowly zooms in."""
+def window(picture: Frame, share: float, zoom: float = 1.25) -> tuple[float, float, float, float]:
+    """x, y, width and height, in the picture's pixels, of what `pan` shows at `share` of its way."""
     tall, wide = picture.shape[:2]
-    window_h = min(tall, wide * height / width) / (1 + (zoom - 1) * share)
-    window_w = window_h * width / height
-    x0, y0 = (wide - window_w) * (0.15 + 0.7 * share), (tall - window_h) / 2
-    turn = np.array([[width / window_w, 0, -x0 * width / window_w], [0, height / window_h, -y0 * height / window_h]])
-    return np.asarray(cv2.warpAffine(picture, turn, (width, height), flags=cv2.INTER_LINEAR), np.uint8)
+    height = min(tall, wide * HEIGHT / WIDTH) / (1 + (zoom - 1) * share)
+    width = height * WIDTH / HEIGHT
+    return (wide - width) * (0.15 + 0.7 * share), (tall - height) / 2, width, height
+
+
+def pan(picture: Frame, share: float) -> Frame:
+    """A 9:16 window that slides over a picture from left to right as `share` goes from 0 to 1, and slowly zooms in."""
+    x0, y0, width, height = window(picture, share)
+    across, down = WIDTH / width, HEIGHT / height
+    turn = np.array([[across, 0, -x0 * across], [0, down, -y0 * down]])
+    return np.asarray(cv2.warpAffine(picture, turn, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def draw(frame: Frame, captions: Sequence[Caption]) -> Frame:
