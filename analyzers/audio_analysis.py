@@ -76,12 +76,16 @@ class Timbre(Document):
 
 
 class AudioSummary(Summary):
-    """The whole sound. `tempo_score` and `key_score` are how clearly it repeats and how well the key fits, 0..1."""
+    """The whole sound.
+
+    `peak_db` and `full_scale_share` (share of samples at or above full scale) are of the mono mix, which may exceed the
+    channels by 3 dB; `tempo_score` and `key_score` say how clearly it repeats and how well the key fits, 0..1.
+    """
 
     loudness_lufs: Number | None
     loudness_range_lu: Number | None
     peak_db: Number | None
-    clipped_share: Score
+    full_scale_share: Score
     tempo_bpm: Number | None
     tempo_score: Score | None
     beats: list[Seconds]
@@ -110,7 +114,7 @@ class AudioPart:
         strengths: onset strength at 100 Hz.
         levels: RMS amplitude at 100 Hz.
         chroma: [seconds, 13], as `tonality.chroma_per_second` gives it.
-        clipped: samples at full scale in runs.
+        at_full_scale: samples at full scale or above, in runs.
         samples: how many there are.
     """
 
@@ -121,7 +125,7 @@ class AudioPart:
     strengths: npt.NDArray[np.float32]
     levels: npt.NDArray[np.float32]
     chroma: Array
-    clipped: int
+    at_full_scale: int
     samples: int
 
 
@@ -176,7 +180,7 @@ class AudioAnalysis(Analyzer[AudioPart, AudioReport]):
             strengths=strengths,
             levels=levels_100_hz(samples, rate),
             chroma=tonality.chroma_per_second(samples, rate, seconds),
-            clipped=clipped_samples(samples),
+            at_full_scale=samples_at_full_scale(samples),
             samples=len(samples),
         )
 
@@ -206,7 +210,8 @@ class AudioAnalysis(Analyzer[AudioPart, AudioReport]):
                 loudness_lufs=loudness.integrated_lufs(energies),
                 loudness_range_lu=loudness.loudness_range_lu(energies),
                 peak_db=max(s.peak_db for s in segments),
-                clipped_share=sum(part.clipped for part in parts) / max(1, sum(part.samples for part in parts)),
+                full_scale_share=sum(part.at_full_scale for part in parts)
+                / max(1, sum(part.samples for part in parts)),
                 tempo_bpm=rhythmic[0] if rhythmic else None,
                 tempo_score=rhythmic[1] if rhythmic else None,
                 beats=[start_s + beat for beat in beats],
@@ -226,7 +231,7 @@ def _nothing() -> AudioSummary:
         loudness_lufs=None,
         loudness_range_lu=None,
         peak_db=None,
-        clipped_share=0.0,
+        full_scale_share=0.0,
         tempo_bpm=None,
         tempo_score=None,
         beats=[],
@@ -303,8 +308,8 @@ def levels_100_hz(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np
     return np.asarray(np.sqrt(np.mean((frames - np.median(samples) if len(samples) else frames) ** 2, axis=1)))
 
 
-def clipped_samples(samples: npt.NDArray[np.float32]) -> int:
-    """Samples at full scale that have a neighbour of the same sign there: one alone is a peak, not a clipped one."""
+def samples_at_full_scale(samples: npt.NDArray[np.float32]) -> int:
+    """Samples at full scale or above with a neighbour of the same sign there: one alone is a peak."""
     high, low = samples >= 0.999, samples <= -0.999
     return int(sum(np.count_nonzero(side[:-1] & side[1:]) for side in (high, low)))
 

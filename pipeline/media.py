@@ -34,6 +34,9 @@ CHUNK_S: Final = 1.0
 """Length of a chunk. Longer: the first chunk comes later. Shorter: more calls per second of video."""
 AUDIO_PART_S: Final = 600.0
 """Longest stretch of sound in one `AudioTrack` (38 MB), so that memory does not grow with the video."""
+SOUND_MAX: Final = 4.0
+"""Samples beyond are a broken stream. FFmpeg adds channels at -3 dB each, so loud stereo reaches 1.41 and 5.1 more:
+cutting that off at 1 would distort every well-mastered song."""
 AUDIO_GAP_S: Final = 0.1
 """Shorter holes between audio packets are timestamp jitter; longer ones become silence."""
 ASPECT_MAX: Final = 4.0
@@ -406,7 +409,7 @@ def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioT
                     )
                     index += 1
             for out in resampler.resample(None):
-                pending.append(np.clip(out.to_ndarray().reshape(-1).astype(np.float32), -1, 1))
+                pending.append(np.clip(out.to_ndarray().reshape(-1).astype(np.float32), -SOUND_MAX, SOUND_MAX))
                 held += out.samples
     yield AudioTrack(video_id, take(held), SAMPLE_RATE_HZ, (start_s or 0.0) + index * AUDIO_PART_S, index, last=True)
 
@@ -414,7 +417,8 @@ def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioT
 def _resampled(resampler: av.AudioResampler, frame: Any, skip_before_s: float) -> Iterator[npt.NDArray[np.float32]]:
     frame.pts = None  # the resampler would otherwise fill or cut by itself
     for out in resampler.resample(frame):
-        samples = np.clip(np.nan_to_num(out.to_ndarray().reshape(-1).astype(np.float32)), -1, 1)
+        mixed = np.nan_to_num(out.to_ndarray().reshape(-1).astype(np.float32))
+        samples = np.clip(mixed, -SOUND_MAX, SOUND_MAX)
         yield samples[max(0, int(skip_before_s * SAMPLE_RATE_HZ)) :]
 
 

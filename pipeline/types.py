@@ -140,7 +140,7 @@ class AudioTrack:
 
     Args:
         video_id: which video.
-        samples: float32 [T], mono, -1..1, read-only.
+        samples: float32 [T], mono, read-only; 1 is full scale of a channel, and a mix of loud channels exceeds it.
         sample_rate: in Hz.
         start_s: the presentation time of the first sample.
         index: the part's number, from 0.

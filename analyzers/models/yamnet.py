@@ -24,6 +24,8 @@ FRAME: Final = 400
 STEP: Final = 160
 """Samples of a window (25 ms) and between windows (10 ms)."""
 FFT: Final = 512
+ROWS: Final = 4096
+"""Windows at a time, so that a long sound needs no more memory than a short one."""
 FRAMES: Final = 96
 BANDS: Final = 64
 LOWEST_HZ, HIGHEST_HZ = 125.0, 7500.0
@@ -65,7 +67,11 @@ def patches(samples: Samples) -> npt.NDArray[np.float32]:
     padded = np.pad(samples, (0, max(0, size + (count - 1) * hop - len(samples))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::STEP]
     window = np.hanning(FRAME + 1)[:-1].astype(np.float32)
-    log_mel = np.log(np.abs(np.fft.rfft(frames * window, FFT)).astype(np.float32) @ mel_filters() + LOG_OFFSET)
+    filters = mel_filters()
+    log_mel = np.empty((len(frames), BANDS), np.float32)
+    for start in range(0, len(frames), ROWS):
+        spectrum = np.abs(np.fft.rfft(frames[start : start + ROWS] * window, FFT)).astype(np.float32)
+        log_mel[start : start + ROWS] = np.log(spectrum @ filters + LOG_OFFSET)
     starts = np.arange(count) * (hop // STEP)
     return np.stack([log_mel[start : start + FRAMES] for start in starts])
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analyzers.audio_analysis import AudioAnalysis, AudioReport
+from benchmarks.truth import run_analyzer
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
 from pipeline.results import Upstream, VideoFacts
@@ -57,6 +58,20 @@ def test_the_reference_tone_has_its_loudness(analyzer: AudioAnalysis) -> None:
     assert summary.peak_db == pytest.approx(-23, abs=0.1)
 
 
+def test_the_reference_tone_in_stereo_has_its_loudness_and_is_not_distorted(
+    analyzer: AudioAnalysis, tmp_path: Path
+) -> None:
+    import soundfile
+
+    for peak_db in (-23.0, -0.1):  # EBU Tech 3341, case 1: both channels at -23 dBFS are -23 LUFS
+        tone = clips.sine(5, 1000, peak_db, 48_000)
+        soundfile.write(tmp_path / "stereo.wav", np.stack([tone, tone], axis=1), 48_000)
+        found: AudioReport = run_analyzer(analyzer, tmp_path / "stereo.wav")
+        assert found.summary.loudness_lufs == pytest.approx(peak_db, abs=0.1)
+        assert found.segments[2].flatness == pytest.approx(0, abs=1e-3)
+        assert found.segments[2].rolloff_hz == pytest.approx(1000, abs=20)
+
+
 def test_loudness_agrees_with_another_implementation(analyzer: AudioAnalysis) -> None:
     import pyloudnorm
 
@@ -96,9 +111,9 @@ def test_noise_has_no_tempo_and_no_key(analyzer: AudioAnalysis) -> None:
 
 def test_clipping_is_measured(analyzer: AudioAnalysis) -> None:
     clipped = report(analyzer, clips.track(np.clip(clips.noise(3, 0) * 4, -1, 1))).summary
-    assert clipped.clipped_share > 0.1
+    assert clipped.full_scale_share > 0.1
     assert clipped.peak_db == pytest.approx(0, abs=0.01)
-    assert report(analyzer, clips.track(clips.sine(3, 440, 0))).summary.clipped_share < 0.05
+    assert report(analyzer, clips.track(clips.sine(3, 440, 0))).summary.full_scale_share < 0.05
 
 
 @pytest.mark.parametrize("count", [1, 160, 3_999, 16_000, 17_000, 25_000])
