@@ -193,7 +193,8 @@ def merge(tables: Sequence[Table], weights: Floats | None = None) -> Table:
     """The sum of tables, each times its weight."""
     weights = np.ones(len(tables)) if weights is None else weights
     cells, inverse = np.unique(np.concatenate([table.cells for table in tables]), return_inverse=True)
-    counts = np.bincount(inverse, np.concatenate([t.counts * w for t, w in zip(tables, weights, strict=True)]))
+    all_counts = np.concatenate([t.counts * w for t, w in zip(tables, weights, strict=True)])
+    counts = np.bincount(inverse, all_counts).astype(np.float64)
     sums = _sums(inverse, np.concatenate([t.sums * w for t, w in zip(tables, weights, strict=True)]), len(cells))
     return Table(cells.astype(np.int32), counts, sums)
 

@@ -208,9 +208,9 @@ def measure(frame: npt.NDArray[np.uint8]) -> Quality:
     gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
     gray = _without_bars(gray)
     height, width = gray.shape
-    if min(height, width) < 2 * TILE_PX:  # too small for tiles: enlarged by repeating, which changes no level
-        times = -(-2 * TILE_PX // min(height, width))
-        gray = np.kron(gray, np.ones((times, times), np.uint8))
+    wanted = [max(0, 2 * TILE_PX - side) for side in (height, width)]
+    if any(wanted):  # too small for tiles: mirrored on, which changes no level
+        gray = np.pad(gray, ((0, wanted[0]), (0, wanted[1])), mode="symmetric")
     across, down = (cv2.absdiff(gray[:, 1:], gray[:, :-1]), cv2.absdiff(gray[1:], gray[:-1]))
     return Quality(
         sharpness_of(gray),
