@@ -104,7 +104,7 @@ class AudioReport(Report[AudioSegment, AudioSummary]):
 
 @dataclass(frozen=True)
 class AudioPart:
-    """What one part of the sound becomes: at most 0.5 MB for 600 s.
+    """What one part of the sound becomes: at most 0.7 MB for 600 s.
 
     Args:
         start_s: when the part starts.
