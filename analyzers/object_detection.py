@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ BLOCK_PX: Final = 30
 NOISE_CORRELATION: Final = 0.5
 """Neighbouring pixels of natural pictures correlate above 0.9, of noise near 0. Below this there is no picture."""
 
-LIKE_LEVELS: Final = 8.0
+LIKE_LEVELS: Final = 5.0
 """Mean difference (of 255) of 8x8 pixel pictures up to which two samples show the same things, moved a little."""
 
 # fmt: off
@@ -130,25 +130,22 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
     options_model = ObjectDetectionOptions
 
     def load(self, device: str, profile: Profile) -> None:
-        """Read the network into OpenCV's runtime, on one thread.
+        """Open the network on one thread.
 
         Raises:
             ModelUnavailable: the weights are not in the model store.
         """
         from analyzers.models.store import ModelStore
 
-        store = ModelStore(profile.models_dir)
-        graph, text = store.path(MODEL, "frozen_inference_graph.pb"), store.path(MODEL, "graph.pbtxt")
+        graph = ModelStore(profile.models_dir).path(MODEL, "frozen_inference_graph.pb")
         import cv2
+        import onnxruntime
+
+        from analyzers.models.ssd import SsdMobileNet
 
         cv2.setNumThreads(1)
-        self._net: Any = cv2.dnn.readNetFromTensorflow(str(graph), str(text))
-        self.model = ModelInfo(
-            id="ssd_mobilenet_v2_coco",
-            revision="2018_03_29",
-            backend=f"opencv-dnn {cv2.__version__}",
-            licence="Apache-2.0",
-        )
+        self._network = SsdMobileNet(graph)
+        self.model = ModelInfo(id=MODEL, revision="2018_03_29", backend=f"onnxruntime {onnxruntime.__version__}")
 
     def analyze(self, item: FrameBatch) -> ObjectsPart:
         """Detect in every picture that differs from the one before, and in every second of those that differ little."""
@@ -173,18 +170,16 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
         return ObjectsPart(tuple(samples), item.end_s)
 
     def _detect(self, small: npt.NDArray[np.uint8]) -> tuple[Detection, ...]:
-        import cv2
-
         if not is_picture(small):
             return ()
-        self._net.setInput(cv2.dnn.blobFromImage(small))
-        rows = np.asarray(self._net.forward(), np.float32).reshape(-1, 7)  # image, label, score, x0, y0, x1, y1
-        boxes = np.clip(rows[:, 3:7], 0.0, 1.0)
-        candidates = [
-            Detection(LABELS[int(row[1])], float(row[2]), (float(b[0]), float(b[1]), float(b[2]), float(b[3])))
-            for row, b in zip(rows, boxes, strict=True)
-            if row[2] >= CONTINUE_SCORE_MIN and int(row[1]) in LABELS and (b[2] - b[0]) * (b[3] - b[1]) >= AREA_MIN
-        ]
+        boxes, scores = self._network(small)
+        boxes = np.clip(boxes, 0.0, 1.0)
+        large = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) >= AREA_MIN
+        candidates = []
+        for number, label in np.argwhere((scores >= CONTINUE_SCORE_MIN) & large[:, None]):
+            if int(label) in LABELS:
+                x0, y0, x1, y1 = (float(value) for value in boxes[number])
+                candidates.append(Detection(LABELS[int(label)], float(scores[number, label]), (x0, y0, x1, y1)))
         return suppress(candidates)
 
     def summarize(self, parts: Sequence[ObjectsPart], upstream: Upstream) -> ObjectsReport:

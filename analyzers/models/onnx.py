@@ -29,12 +29,16 @@ def open_network(path: Path) -> Any:
     Raises:
         ValueError: the file is no ONNX network.
     """
+    return open_model(bytearray(path.read_bytes()))
+
+
+def open_model(model: bytearray) -> Any:
+    """The same for a network in memory; its tiny weights become zero there."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    model = bytearray(path.read_bytes())
     zero_tiny_weights(model)
     return onnxruntime.InferenceSession(bytes(model), options, providers=["CPUExecutionProvider"])
 
@@ -42,9 +46,9 @@ def open_network(path: Path) -> Any:
 def zero_tiny_weights(model: bytearray) -> int:
     """Zero the tiny float weights of a serialized network in place; how many there were."""
     changed = 0
-    for number, _, start, end in _fields(model, 0, len(model)):
+    for number, _, start, end in wire_fields(model, 0, len(model)):
         if number == _GRAPH:
-            for inner, _, first, last in _fields(model, start, end):
+            for inner, _, first, last in wire_fields(model, start, end):
                 if inner == _INITIALIZER:
                     changed += _zero_tensor(model, first, last)
     return changed
@@ -52,7 +56,7 @@ def zero_tiny_weights(model: bytearray) -> int:
 
 def _zero_tensor(model: bytearray, start: int, end: int) -> int:
     data_type, raw = 0, (0, 0)
-    for number, kind, first, last in _fields(model, start, end):
+    for number, kind, first, last in wire_fields(model, start, end):
         if number == _DATA_TYPE and kind == _VARINT:
             data_type = first
         elif number == _RAW_DATA and kind == _BYTES:
@@ -65,7 +69,7 @@ def _zero_tensor(model: bytearray, start: int, end: int) -> int:
     return int(tiny.sum())
 
 
-def _fields(data: bytearray, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def wire_fields(data: bytearray, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """(number, wire type, first byte, byte after the last) of a message's fields; for a varint its value, twice."""
     at = start
     while at < end:

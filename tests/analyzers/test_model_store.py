@@ -1,4 +1,4 @@
-"""The model store: what it takes, what it refuses, and that nothing half-done stays behind. No network: a local downloader."""
+"""The model store: what it takes and refuses, and that nothing half-done stays behind. A local downloader serves it."""
 
 from __future__ import annotations
 

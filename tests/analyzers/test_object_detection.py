@@ -6,10 +6,13 @@ import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from analyzers.models.ssd import SsdMobileNet, anchors, decode
+from analyzers.models.store import ModelStore
 from analyzers.models.tracking import Detection, Sample, confirmed, interpolate, link, suppress
 from analyzers.object_detection import ObjectDetection, ObjectsPart, ObjectsReport, changed, is_picture
 from pipeline.analyzer import Profile
@@ -132,6 +135,35 @@ def test_boxes_of_one_object_become_one() -> None:
     a, b, c = (0.1, 0.1, 0.5, 0.9), (0.12, 0.1, 0.52, 0.9), (0.6, 0.1, 0.9, 0.9)
     kept = suppress(seen(("person", 0.6, b), ("person", 0.9, a), ("person", 0.7, c), ("dog", 0.5, a)))
     assert [(d.label, d.score) for d in kept] == [("person", 0.9), ("person", 0.7)]
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+def test_the_rewritten_network_answers_as_the_graph_does() -> None:
+    path = ModelStore().path("ssd_mobilenet_v2_coco", "frozen_inference_graph.pb")
+    picture = cv2.resize(photo("bus.jpg"), (300, 300), interpolation=cv2.INTER_AREA)
+    boxes, scores = SsdMobileNet(path)(np.asarray(picture, np.uint8))
+    assert (boxes.shape, scores.shape) == ((1917, 4), (1917, 91))
+    best = scores[:, 6].argmax()  # what OpenCV's runtime answers for the bus, with the graph as it is
+    assert scores[best, 6] == pytest.approx(0.8611, abs=1e-3)
+    assert boxes[best] == pytest.approx((0.015, 0.193, 0.994, 0.706), abs=2e-3)
+
+
+def test_codes_of_zero_are_the_anchors_themselves() -> None:
+    around = anchors()
+    assert around.shape == (1917, 4)
+    assert around[0] == pytest.approx((0.5 / 19, 0.5 / 19, 0.1, 0.1))
+    assert around[-1] == pytest.approx((0.5, 0.5, (0.95 * 1.0) ** 0.5, (0.95 * 1.0) ** 0.5))
+    x0, y0, x1, y1 = decode(np.zeros((1, 4), np.float32), around[:1])[0]
+    assert (x0, y0, x1, y1) == pytest.approx((0.5 / 19 - 0.05, 0.5 / 19 - 0.05, 0.5 / 19 + 0.05, 0.5 / 19 + 0.05))
+
+
+def test_another_graph_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "graph.pb"
+    other.write_bytes(b"\x0a\x06\x0a\x01a\x12\x01b")
+    with pytest.raises(ValueError, match="not SSD MobileNet v2"):
+        SsdMobileNet(other)
 
 
 # --- tracks -----------------------------------------------------------------------------------------------------------
