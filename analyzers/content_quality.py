@@ -1,8 +1,9 @@
 """Judges the technical quality of the picture once a second, at (nearly) recorded resolution, and says what spoils it.
 
 - sharpness: 1 less the blur effect of Crete et al. 2007 (how much a further blur takes away of the differences between
-  neighbours), spread to 0..1; of the sharpest fifth of the picture, since a soft background is no fault.
-- noise: standard deviation in levels (Immerkaer 1996), of the calmest tenth of the picture, since texture looks
+  neighbours), spread to 0..1; of the sharper half of what has edges, since a soft background is
+  no fault.
+- noise: standard deviation in levels (Immerkaer 1996), of the calmest fifth of the picture, since texture looks
   like noise.
 - exposure: -1 too dark .. 0 right .. 1 too bright, from CIELAB L* and the clipped share; black bars are left out.
 - blockiness: how much more neighbours differ across the coder's 8 x 8 grid than beside it (after Wang, Bovik, Evan
@@ -44,15 +45,18 @@ EDGE_MIN: Final = 2.0
 """Levels of mean difference between neighbours from which a tile has something to be sharp."""
 STRUCTURE_SHARE_MIN: Final = 0.005
 """Share of such tiles below which nothing in the picture can be sharp."""
-PLAIN_SPREAD: Final = 3.0
-"""Standard deviation in levels below which a picture is plain."""
-SHARPEST_SHARE, CALMEST_SHARE = 0.2, 0.1
+PLAIN_SHARE, PLAIN_LEVELS = 0.9, 3
+"""Share of the pixels within so many levels of their median that makes a picture plain; a caption may lie on it."""
+SHARP_QUANTILE, CALM_QUANTILE = 0.25, 0.1
+"""Which tile speaks for the picture: the median of its sharper half (the sharpest are captions), of its calm fifth."""
 BAR_LEVEL: Final = 24
 """Rows and columns that nowhere exceed it are black bars."""
 CLIPPED: Final = (4, 251)
 """Levels at and beyond which detail is lost."""
 GRID_PX: Final = 8
 """Side of the coder's blocks (JPEG, MPEG-2, H.264: 8, and multiples)."""
+BLOCK_STEP_MAX: Final = 24
+"""Levels; larger steps are edges of things and no blocks."""
 UNSEEN_STEP: Final = 1.5
 """Levels by which neighbours may differ unseen; on smooth surfaces a grid must exceed this to count."""
 BAND_STEP: Final = (2, 10)
@@ -60,7 +64,7 @@ BAND_STEP: Final = (2, 10)
 
 # Where a fault begins and where it is complete; score = 100 x product of (1 - weight x fault).
 FAULTS: Final[dict[Cause, tuple[float, float, float]]] = {
-    "blurry": (0.45, 0.05, 0.7),  # sharpness
+    "blurry": (0.35, 0.05, 0.7),  # sharpness
     "noisy": (4.0, 20.0, 0.5),  # levels
     "underexposed": (-0.55, -0.9, 0.7),  # exposure
     "overexposed": (0.5, 0.9, 0.7),  # exposure
@@ -68,6 +72,8 @@ FAULTS: Final[dict[Cause, tuple[float, float, float]]] = {
     "banding": (0.05, 0.5, 0.3),
 }
 CAUSES: Final[tuple[Cause, ...]] = (*FAULTS, "plain")
+MEANT: Final[tuple[Cause, ...]] = ("blurry", "underexposed", "overexposed")
+"""No faults of a plain picture."""
 CAUSE_MIN: Final = 0.15
 """A fault is named from this degree on."""
 
@@ -102,14 +108,14 @@ class QualityReport(Report[QualitySegment, QualitySummary]):
 
 
 class Quality(NamedTuple):
-    """What was measured on one picture; sharpness is NaN without edges, `spread` the standard deviation in levels."""
+    """What was measured on one picture; sharpness is NaN without edges, `even` the share near its median level."""
 
     sharpness: float
     noise: float
     exposure: float
     blockiness: float
     banding: float
-    spread: float
+    even: float
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ class ContentQuality(Analyzer[QualityPart, QualityReport]):
             score, causes = judge(one)
             segments.append(QualitySegment(start=start, end=end, score=score, causes=causes, **_fields(one)))
         lengths = np.maximum(np.diff(bounds), 1e-6)
-        shown = np.array([one.spread >= PLAIN_SPREAD for one in measured])
+        shown = np.array([one.even < PLAIN_SHARE for one in measured])
         weights = lengths * shown if shown.any() else lengths
         weights = weights / weights.sum()
         table = np.array(measured, np.float64)
@@ -176,7 +182,7 @@ class ContentQuality(Analyzer[QualityPart, QualityReport]):
 
 def _fields(one: Quality) -> dict[str, Any]:
     fields = one._asdict()
-    del fields["spread"]
+    del fields["even"]
     return {**fields, "sharpness": None if np.isnan(one.sharpness) else one.sharpness}
 
 
@@ -186,10 +192,10 @@ def judge(one: Quality) -> tuple[float, list[Cause]]:
         "blurry": one.sharpness, "noisy": one.noise, "underexposed": one.exposure, "overexposed": one.exposure,
         "blocky": one.blockiness, "banding": one.banding,
     }  # fmt: skip
-    plain = one.spread < PLAIN_SPREAD
+    plain = one.even >= PLAIN_SHARE
     score, degrees = 100.0, {}
     for cause, (begins, complete, weight) in FAULTS.items():
-        if (np.isnan(one.sharpness) and cause == "blurry") or (plain and cause in ("underexposed", "overexposed")):
+        if (np.isnan(one.sharpness) and cause == "blurry") or (plain and cause in MEANT):
             continue  # a black or white picture is meant, a smooth one may be sharp
         degree = float(np.clip((values[cause] - begins) / (complete - begins), 0, 1))
         score *= 1 - weight * degree
@@ -213,12 +219,12 @@ def measure(frame: npt.NDArray[np.uint8]) -> Quality:
         gray = np.pad(gray, ((0, wanted[0]), (0, wanted[1])), mode="symmetric")
     across, down = (cv2.absdiff(gray[:, 1:], gray[:, :-1]), cv2.absdiff(gray[1:], gray[:-1]))
     return Quality(
-        sharpness_of(gray),
-        noise_of(gray),
-        exposure_of(gray),
-        blockiness_of(across, down),
-        banding_of(gray, across, down),
-        float(gray.std()),
+        sharpness=sharpness_of(gray),
+        noise=noise_of(gray),
+        exposure=exposure_of(gray),
+        blockiness=blockiness_of(across, down),
+        banding=banding_of(gray, across, down),
+        even=even_share(gray),
     )
 
 
@@ -241,39 +247,39 @@ def _tiles(values: npt.NDArray[Any]) -> Floats:
 
 
 def sharpness_of(gray: Gray) -> float:
-    """0..1, of the sharpest fifth of the tiles that have edges; NaN if (nearly) none has."""
+    """0..1, of the sharper half of the tiles that have edges, in the blurrier direction; NaN if (nearly) none has."""
+    blurs = [blur for blur in (_blur_across(gray), _blur_across(np.ascontiguousarray(gray.T))) if blur is not None]
+    if not blurs:
+        return float("nan")
+    return float(np.clip((BLUR_RANGE[0] - max(blurs)) / (BLUR_RANGE[0] - BLUR_RANGE[1]), 0, 1))
+
+
+def _blur_across(gray: Gray) -> float | None:
+    """The blur effect along rows, from every second row of tiles; None without edges."""
     import cv2
 
-    blurs, weights = [], []
-    for kernel, y, x in (((REBLUR_PX, 1), 0, 1), ((1, REBLUR_PX), 1, 0)):
-        again = cv2.blur(gray, kernel)
-        height, width = gray.shape[0] - 1, gray.shape[1] - 1
-        before, after = (
-            cv2.absdiff(picture[y : y + height, x : x + width], picture[:height, :width]) for picture in (gray, again)
-        )
-        lost = cv2.subtract(before, after)  # saturates at 0, as max(0, ...) does
-        whole = _tiles(before)
-        blurs.append(1 - _tiles(lost) / np.maximum(whole, 1e-3))
-        weights.append(whole)
-    strength = np.maximum(*weights)
+    rows = max(1, gray.shape[0] // (2 * TILE_PX))
+    bands = gray[: rows * 2 * TILE_PX].reshape(rows, 2 * TILE_PX, -1)[:, :TILE_PX].reshape(rows * TILE_PX, -1)
+    again = cv2.blur(bands, (REBLUR_PX, 1))
+    before, after = (cv2.absdiff(picture[:, 1:], picture[:, :-1]) for picture in (bands, again))
+    strength = _tiles(before)
     told = strength >= EDGE_MIN
     if told.mean() < STRUCTURE_SHARE_MIN:
-        return float("nan")
-    parts = [np.where(weight >= EDGE_MIN / 2, blur, 0) for blur, weight in zip(blurs, weights, strict=True)]
-    blur = np.maximum(*parts)[told]
-    best = float(np.quantile(blur, SHARPEST_SHARE / 2))
-    return float(np.clip((BLUR_RANGE[0] - best) / (BLUR_RANGE[0] - BLUR_RANGE[1]), 0, 1))
+        return None
+    lost = _tiles(cv2.subtract(before, after))  # saturates at 0, as max(0, ...) does
+    return float(np.quantile(1 - lost[told] / strength[told], SHARP_QUANTILE))
 
 
 def noise_of(gray: Gray) -> float:
-    """Standard deviation in levels, of the calmest tenth of the tiles that are not clipped; 0 if all are."""
+    """Standard deviation in levels, of the calmest fifth of the tiles that are not clipped; 0 if all are."""
     import cv2
 
     mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    sigma = _tiles(np.abs(cv2.filter2D(gray, cv2.CV_32F, mask))) * np.sqrt(np.pi / 2) / 6
+    response = cv2.convertScaleAbs(cv2.filter2D(gray, cv2.CV_16S, mask))  # saturates at 255, far above calm tiles
+    sigma = _tiles(response) * np.sqrt(np.pi / 2) / 6
     level = _tiles(gray)
     usable = sigma[(level > 12) & (level < 243)]
-    return float(np.quantile(usable, CALMEST_SHARE)) if usable.size else 0.0
+    return float(np.quantile(usable, CALM_QUANTILE)) if usable.size else 0.0
 
 
 def exposure_of(gray: Gray) -> float:
@@ -289,11 +295,20 @@ def exposure_of(gray: Gray) -> float:
     return float(np.clip((mean - 50) / 50 + 0.5 * (bright - dark), -1, 1))
 
 
+def even_share(gray: Gray) -> float:
+    """Share of the pixels within three levels of their median."""
+    some = gray[::2, ::2].astype(np.int16)
+    return float((np.abs(some - int(np.median(some))) <= PLAIN_LEVELS).mean())
+
+
 def blockiness_of(across: npt.NDArray[Any], down: npt.NDArray[Any]) -> float:
     """0..1: how much differences of neighbours [H, W-1] and [H-1, W] stand out on some 8 x 8 grid."""
+    import cv2
+
     found = []
     for differences, axis in ((across, 0), (down, 1)):
-        profile = np.minimum(differences, 24).mean(axis=axis, dtype=np.float64)  # edges of things are no blocks
+        low = cv2.min(differences, BLOCK_STEP_MAX)
+        profile = cv2.reduce(low, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).reshape(-1).astype(np.float64)
         count = len(profile) // GRID_PX * GRID_PX
         if count < 4 * GRID_PX:
             return 0.0

@@ -15,6 +15,7 @@ import pytest
 from pipeline.media import probe
 from tests.media import reel as making
 from tests.media.encode import Clip
+from tests.media.music import RATE
 from tests.media.reel import sample_reel
 
 
@@ -103,7 +104,7 @@ def test_effects_stand_out_where_they_are_said_to_begin(reel: Clip) -> None:
     for effect in reel.truth["effects"]:
         if effect["kind"] == "whoosh":
             continue  # it swells: it has no onset to hear
-        at = round(effect["time"] * making.RATE)
+        at = round(effect["time"] * RATE)
         before, after = mix[at - 1200 : at - 48], mix[at : at + 1200]
         assert np.abs(after).max() > 1.2 * np.abs(before).max(), effect
 
