@@ -190,6 +190,7 @@ class _Run:
         self._stats = DecodeStats(passes=0)
         self._meter, self._start_s = Meter(), time.perf_counter()
         self._wall_s = 0.0
+        self._first_chunk_s: float | None = None
         self.results: dict[str, AnalyzerResult] = {}
 
     async def events(self) -> AsyncGenerator[Event, None]:
@@ -341,6 +342,8 @@ class _Run:
         member.reached_s = max(member.reached_s, end_s)
         if member.first_s is None:
             member.first_s = now_s - self._start_s
+        begun_s = now_s - outcome.busy_s - self._start_s
+        self._first_chunk_s = begun_s if self._first_chunk_s is None else min(begun_s, self._first_chunk_s)
         if outcome.ok:
             self._events.put_nowait(Progress(name, member.reached_s, self._facts.duration_s))
         return outcome
@@ -395,7 +398,6 @@ class _Run:
         """What the run cost."""
         useful_s = self._stats.cpu_s + sum(result.timing.cpu_s for result in self.results.values())
         duration_s, wall_s = max(self._facts.duration_s, 1e-3), max(self._wall_s, 1e-3)
-        firsts = [result.timing.first_s for result in self.results.values() if result.timing.first_s is not None]
         return RunFigures(
             wall_s=wall_s,
             rtf=wall_s / duration_s,
@@ -404,7 +406,7 @@ class _Run:
             decode_passes=self._stats.passes,
             overlap=useful_s / (self._meter.cores * wall_s),
             cpu_util=self._meter.cpu_util(),
-            first_chunk_s=min(firsts, default=None),
+            first_chunk_s=self._first_chunk_s,
             host=host(),
             versions=versions(),
             **more,

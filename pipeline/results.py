@@ -184,7 +184,11 @@ class Coverage(Document):
 
 
 class RunFigures(Document):
-    """What the run cost. `overlap` is CPU seconds of decoding and analyzers over cores x wall."""
+    """What the run cost.
+
+    `overlap` is CPU seconds of decoding and analyzers over cores x wall, `decode_s` the decoder's CPU seconds,
+    `first_chunk_s` when the first analyzer began its first chunk.
+    """
 
     wall_s: Seconds
     rtf: Number

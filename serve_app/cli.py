@@ -276,3 +276,7 @@ async def _run(settings: Settings, source: str, analyzers: list[str] | None, loc
                         report = event
     assert report is not None
     return report
+
+
+if __name__ == "__main__":
+    main()
