@@ -135,10 +135,9 @@ async def stream(
     """As `analyze`, but yields progress and results as they come, and the `VideoReport` last."""
     session = Session(load_settings(profile=profile), analyzers=analyzers)
     facts = await session.probe(source)
-    async with session:
-        async with aclosing(session.stream(facts, analyzers)) as events:
-            async for event in events:
-                yield event
+    async with session, aclosing(session.stream(facts, analyzers)) as events:
+        async for event in events:
+            yield event
 
 
 if __name__ == "__main__":

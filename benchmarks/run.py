@@ -42,7 +42,8 @@ async def main(path: Path, runs: int) -> int:
             rows.append(Row("objects spilled", _spilled(), "", 0))
     rows.append(Row("peak memory of all processes", memory.peak_bytes / 1e9, "GB", 6))
     cores = psutil.cpu_count() or 1
-    show(f"{path.name}: {facts.duration_s:.1f} s, {facts.width}x{facts.height}, {facts.fps:.3g} fps; {cores} cores", rows)
+    size = f"{facts.width}x{facts.height}, {facts.fps:.3g} fps"
+    show(f"{path.name}: {facts.duration_s:.1f} s, {size}; {cores} cores", rows)
     return 0 if all(row.reached for row in rows) else 1
 
 

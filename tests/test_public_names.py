@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_all_names_exist_and_are_documented() -> None:
-    documented = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.MULTILINE))
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE))
     assert set(reelscope.__all__) == documented
     for name in reelscope.__all__:
         assert getattr(reelscope, name) is not None

@@ -20,7 +20,7 @@ class ToySegment(Segment):
 
 class ToySummary(Summary):
     total: Number
-    upstream: list[str] = []
+    upstream: list[str]
 
 
 class ToyReport(Report[ToySegment, ToySummary]):

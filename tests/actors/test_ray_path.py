@@ -14,7 +14,7 @@ import ray
 from actors.pool import RayPool
 from cluster.plan import Machine
 from pipeline.blocks import from_table, to_table
-from pipeline.errors import MediaMissing, MediaUnreadable
+from pipeline.errors import MediaError, MediaMissing, MediaUnreadable
 from pipeline.media import decode
 from pipeline.settings import Limits, Settings
 from pipeline.source import Chunk
@@ -56,7 +56,7 @@ async def test_chunks_arrive_by_reference_in_order(clip: Path, ray_machine: Any)
     items = [item async for item in source.stream(str(clip), video_id="v", views=(THUMB, SCAN), audio=True)]
     chunks = [item for item in items if isinstance(item, Chunk)]
     assert all(isinstance(chunk.item, ray.ObjectRef) for chunk in chunks)
-    here = [item for item in decode(clip, video_id="v", views=(THUMB, SCAN), audio=True)][:-1]
+    here = list(decode(clip, video_id="v", views=(THUMB, SCAN), audio=True))[:-1]
     assert [repr(from_table(ray.get(chunk.item))) for chunk in chunks] == [repr(item) for item in here]
 
 
@@ -65,7 +65,7 @@ async def test_the_store_is_empty_after_a_run_and_nothing_was_spilled(clip: Path
         before = _store_bytes()
         await run_on(engine, source, clip)
         deadline = time.monotonic() + 20
-        while _store_bytes() > before + BOOKKEEPING_BYTES and time.monotonic() < deadline:
+        while _store_bytes() > before + BOOKKEEPING_BYTES and time.monotonic() < deadline:  # noqa: ASYNC110 - Ray tells nobody
             await asyncio.sleep(0.2)
         assert _store_bytes() <= before + BOOKKEEPING_BYTES
     assert _spilled_bytes() == 0
@@ -83,9 +83,8 @@ async def test_probe_errors_keep_their_type(tmp_path: Path, ray_machine: Any) ->
 
 async def test_a_limit_found_while_decoding_ends_the_stream_with_its_message(clip: Path, ray_machine: Any) -> None:
     source = RayFrameSource(Limits(decoded_pixels_max=320 * 568 * 10), decode_cpus=0.5)
-    with pytest.raises(Exception, match="limits.decoded_pixels_max"):
-        async for _ in source.stream(str(clip), video_id="v", views=(SCAN,), audio=False):
-            continue
+    with pytest.raises(MediaError, match=r"limits\.decoded_pixels_max"):
+        await _read_all(source, clip)
 
 
 async def test_closing_a_stream_early_frees_the_decoder(clip: Path, ray_machine: Any) -> None:
@@ -130,8 +129,12 @@ async def test_a_file_that_kills_the_decoder_is_an_error_within_a_bound(
     monkeypatch.setattr(stream, "_decode_stage", _die)
     source = RayFrameSource(decode_cpus=0.5)
     with pytest.raises(DecoderCrashed):
-        async for _ in source.stream(str(clip), video_id="v", views=(SCAN,), audio=False):
-            continue
+        await _read_all(source, clip)
+
+
+async def _read_all(source: RayFrameSource, path: Path) -> None:
+    async for _ in source.stream(str(path), video_id="v", views=(SCAN,), audio=False):
+        continue
 
 
 def _die(batch: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Test and demo media: composed or generated clips with their truth beside them. Nothing here is committed as a binary."""
+"""Test and demo media: composed or generated clips, their truth beside them. No binary is committed."""

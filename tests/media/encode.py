@@ -14,6 +14,7 @@ import numpy.typing as npt
 from av.video.reformatter import Colorspace
 
 TIME_BASE = Fraction(1, 90_000)
+SOUND_CODECS = {".webm": "libopus", ".mkv": "libopus", ".wav": "pcm_s16le", ".avi": "pcm_s16le"}
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def write_clip(
             if rotation:
                 video.set_display_rotation(-rotation)
         if sound is not None:
-            default = "libopus" if path.suffix in (".webm", ".mkv") else "pcm_s16le" if path.suffix in (".wav", ".avi") else "aac"
-            audio = container.add_stream(sound_codec or default, rate=sound_rate, layout="mono")
+            codec_name = sound_codec or SOUND_CODECS.get(path.suffix, "aac")
+            audio = container.add_stream(codec_name, rate=sound_rate, layout="mono")
         if first is not None and video is not None:
             _encode_frames(container, video, first, frames_iter, fps, pts_s)
         if sound is not None and audio is not None:
@@ -74,7 +75,7 @@ def write_clip(
 
 
 def _encode_frames(container: Any, stream: Any, first: Any, rest: Iterable[Any], fps: float, pts_s: Any) -> None:
-    # The decoder, as players do, takes an untagged picture of 720 lines and more for BT.709 and a smaller one for BT.601.
+    # The decoder, as players do, takes an untagged picture of 720 lines and more for BT.709, a smaller one for BT.601.
     matrix = Colorspace.ITU709 if first.shape[0] >= 720 else Colorspace.ITU601
     is_yuv = stream.pix_fmt.startswith("yuv")
 
@@ -93,7 +94,8 @@ def _encode_frames(container: Any, stream: Any, first: Any, rest: Iterable[Any],
 
 
 def _encode_sound(container: Any, stream: Any, sound: npt.NDArray[np.float32], rate: int) -> None:
-    resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate, frame_size=stream.frame_size or 0)
+    size = stream.frame_size or 0
+    resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate, frame_size=size)
     step = rate
     for start in range(0, len(sound), step):
         frame = av.AudioFrame.from_ndarray(

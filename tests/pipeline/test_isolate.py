@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -15,7 +16,8 @@ from pipeline.isolate import Child
 
 
 def add(a: int, b: int) -> int:
-    print("noise on standard output")
+    sys.stdout.write("noise on standard output")
+    sys.stdout.flush()
     return a + b
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_chunks_tile_the_video_and_lead_in_repeats_the_frame_before(clip: Path) 
     batches, _, _ = read(clip, MOTION)
     assert [batch.index for batch in batches] == [0, 1, 2]
     assert [batch.last for batch in batches] == [False, False, True]
-    for before, after in zip(batches, batches[1:], strict=False):
+    for before, after in pairwise(batches):
         assert before.end_s == after.start_s
         assert after.pts_s[0] == before.pts_s[-1]
         assert np.array_equal(after.frames[0], before.frames[-1])
@@ -189,7 +190,7 @@ def test_long_sound_comes_in_parts_without_a_gap(tmp_path: Path, monkeypatch: py
     path = write_clip(tmp_path / "long.wav", None, sound=tone(200, 3.5, 16_000), sound_rate=16_000)
     tracks = read(path, audio=True)[1]
     assert [track.last for track in tracks] == [False, False, False, True]
-    for before, after in zip(tracks, tracks[1:], strict=False):
+    for before, after in pairwise(tracks):
         assert after.start_s == pytest.approx(before.end_s)
     joined = np.concatenate([track.samples for track in tracks])
     assert np.abs(joined - tone(200, 3.5, 16_000)).max() < 1e-3

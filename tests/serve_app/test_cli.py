@@ -69,8 +69,17 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
     }
 
 
-NAMES = tuple(
-    "missing,empty,text,cut off before its index,no streams,playlist,huge picture,large picture,ten hours,folder".split(",")
+NAMES = (
+    "missing",
+    "empty",
+    "text",
+    "cut off before its index",
+    "no streams",
+    "playlist",
+    "huge picture",
+    "large picture",
+    "ten hours",
+    "folder",
 )
 
 
@@ -139,7 +148,12 @@ def test_json_goes_to_standard_output_and_nothing_else_does(clip: Path, tmp_path
 
 def test_failed_analyzers_are_exit_code_three_and_say_what_to_do(clip: Path, tmp_path: Path) -> None:
     done = reelscope(
-        "analyze", clip, "--analyzers", "object_detection,cut_analysis", "--local", cwd=tmp_path,
+        "analyze",
+        clip,
+        "--analyzers",
+        "object_detection,cut_analysis",
+        "--local",
+        cwd=tmp_path,
         REELSCOPE_MODELS_DIR=str(tmp_path / "models"),
     )
     assert done.returncode == 3
