@@ -12,6 +12,7 @@ decoded by themselves.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from pydantic import Field
 from analyzers.methods.pitch import median_pitch_hz
 from analyzers.models.voice import (
     LANGUAGE_S_SURE,
+    LANGUAGE_SCORE_MIN,
     SWITCH_COST,
     Samples,
     Stretch,
@@ -33,7 +35,7 @@ from analyzers.models.voice import (
     windows,
     with_margins,
 )
-from analyzers.models.whisper import Decoded, RawWord, Whisper
+from analyzers.models.whisper import WITHOUT_SPACES, Decoded, RawWord, Whisper
 from pipeline.analyzer import Analyzer, Options, Profile
 from pipeline.results import Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
 from pipeline.types import AUDIO, SAMPLE_RATE_HZ, AnalyzerSpec, AudioTrack
@@ -46,6 +48,10 @@ NO_SPEECH_MAX: Final = 0.6
 """The three gates' values are Whisper's own defaults. On noise, tones, music and silence base stays below -1.3."""
 LOGPROB_DOUBTED_MIN: Final = -0.5
 """What is asked of a text when the model itself takes the window for no speech."""
+HURRIED_FIRST: Final = 5.0
+"""Words per second above which a text may be a sentence heard twice: it is decoded again from a full window."""
+HURRIED: Final = 9.0
+"""Above this it is an invention: the fastest rappers reach eight."""
 SENTENCE_PAUSE_S: Final = 0.8
 """A longer pause between words ends a segment, as a full stop does."""
 SEGMENT_S_MAX: Final = 12.0
@@ -172,7 +178,8 @@ class SpeechTranscription(Analyzer[SpeechPart, SpeechReport]):
         languages = self._languages(item.samples, stretches)
         for window, language in windows(stretches, languages):
             start, end = with_margins(window, item.samples)
-            decoded, score = self._decode(item.samples[start:end], language)
+            spoken_s = (window[-1].end - window[0].start) / SAMPLE_RATE_HZ
+            decoded, score = self._decode(item.samples[start:end], language, spoken_s)
             words = on_the_clock(decoded.words, start, window)
             for sentence in sentences(words):
                 part.segments.append(_segment(sentence, item, decoded, language))
@@ -194,17 +201,18 @@ class SpeechTranscription(Analyzer[SpeechPart, SpeechReport]):
         others = sure_languages(free, lengths_s, known) if self.options.other_languages else ()
         candidates = tuple(dict.fromkeys((*self._candidates, *others)))
         scores = free[:, [known.index(language) for language in candidates]]
-        log_scores = np.log(scores / scores.sum(axis=1, keepdims=True))
+        log_scores = np.log(np.maximum(scores / scores.sum(axis=1, keepdims=True), LANGUAGE_SCORE_MIN))
         weights = np.minimum(1.0, lengths_s / LANGUAGE_S_SURE)
         path = likeliest_path(log_scores * weights[:, None], SWITCH_COST)
         return [candidates[state] for group, state in zip(groups, path, strict=True) for _ in group]
 
-    def _decode(self, samples: Samples, language: str) -> tuple[Decoded, float]:
+    def _decode(self, samples: Samples, language: str, spoken_s: float) -> tuple[Decoded, float]:
         """The words of one window, none if they fail the gates, and the language's score."""
         for full in (False, True):
             window = self._whisper.encode(samples, full=full)
             decoded = self._whisper.decode(window, language, self.options.beam_size)
-            if passes_gates(decoded):
+            words_max = math.inf if language in WITHOUT_SPACES else spoken_s * (HURRIED if full else HURRIED_FIRST)
+            if passes_gates(decoded) and len(decoded.words) <= words_max:
                 candidates = tuple(dict.fromkeys((*self._candidates, language)))
                 return decoded, self._whisper.language_scores(window, candidates)[language]
         return replace(decoded, words=()), 0.0

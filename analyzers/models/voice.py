@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from pipeline.types import SAMPLE_RATE_HZ
 
-VOICE_THRESHOLD: Final = 0.5
-"""Silero's probability above which 32 ms are speech. Lower: music and noise get through. Higher: whispers are lost."""
+VOICE_THRESHOLD: Final = 0.35
+"""Silero's probability above which 32 ms are speech. Lower: music and noise get through. Higher: short words over music
+are lost (at its default of 0.5, 5 % of them)."""
 PAUSE_S: Final = 0.3
 """A shorter pause does not end a stretch of speech."""
 SPEECH_S_MIN: Final = 0.25
@@ -24,7 +25,7 @@ MARGIN_S: Final = 0.2
 """What is added around a stretch, so that soft first and last sounds are not cut."""
 WINDOW_S: Final = 28.0
 """The longest piece that is decoded at once; Whisper takes 30 s."""
-JOIN_S: Final = 3.0
+JOIN_S: Final = 4.0
 """Stretches with longer pauses between them are decoded apart."""
 LANGUAGE_S_MIN: Final = 1.0
 """Neighbouring stretches are scored together until they last this long: less voice says too little about a language."""
@@ -33,6 +34,8 @@ LANGUAGE_S_SURE: Final = 4.0
 OTHER_LANGUAGE_MIN: Final = 0.6
 """Mean free probability over all speech from which a language is believed that is no candidate. Base models take
 synthetic or unclear voices for rare languages (German for Latin), but seldom all of them."""
+LANGUAGE_SCORE_MIN: Final = 0.01
+"""Scores below count as this: one second of voice must not outweigh its neighbours by being absurdly sure."""
 SWITCH_COST: Final = 1.5
 """What a change of language costs, in nats. Lower: short stretches flip. Higher: a short foreign sentence is missed."""
 
