@@ -26,6 +26,8 @@ SEARCH_PX: Final = (6, 4)
 """How far blocks are looked for, right and down: an eighth of the picture per frame, four picture widths per second."""
 DETAIL_FLOOR: Final = 3.0
 """Levels of local contrast below which detail is noise."""
+ZOOMS: Final = (1.15, 1.3, 1.5)
+"""Enlargements that are tried: between two of them a border cell moves by one."""
 CHANNELS_MAX: Final = 384
 """Planes that one OpenCV call filters (it allows 512)."""
 
@@ -87,6 +89,21 @@ def likeness(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Floats:
             power = np.sqrt(np.einsum("nk,nk->n", p, p) * np.einsum("nk,nk->n", q, q))
             best = np.maximum(best, np.einsum("nk,nk->n", p, q) / np.maximum(power, 0.05 * p.shape[1]))
     return best
+
+
+def likeness_under_zoom(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
+    """The most likeness of two pictures [16, 16, 3] when one of them is enlarged by up to a half."""
+    pairs = [(a, b)] + [(_enlarged(a, zoom), b) for zoom in ZOOMS] + [(a, _enlarged(b, zoom)) for zoom in ZOOMS]
+    return float(likeness(np.stack([one for one, _ in pairs]), np.stack([two for _, two in pairs])).max())
+
+
+def _enlarged(picture: npt.NDArray[Any], zoom: float) -> Floats:
+    import cv2
+
+    away = (GRID - 1) / 2 * (1 - zoom)
+    matrix = np.array([[zoom, 0, away], [0, zoom, away]])
+    values = np.asarray(picture, np.float32)
+    return np.asarray(cv2.warpAffine(values, matrix, (GRID, GRID), borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _detail(picture: npt.NDArray[Any]) -> Floats:

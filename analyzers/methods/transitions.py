@@ -5,7 +5,7 @@
   detail. The pictures shortly before and after must not show the same: a flash or a glitch of a few frames is no cut.
 - Dissolve: every frame t between a picture A and another picture B is nearly (1 - a) A + a B with a small residual and
   a share a(t) that rises from 0 to 1 (the linear model of Alattar 1993 and Lienhart 2001; A and B by twin comparison
-  over windows of several lengths, Zhang et al. 1993).
+  over windows of several lengths, Zhang et al. 1993), and B is not A moved or enlarged.
 - Fade: a run of plain black or white frames with a ramp on at least one side.
 
 Wipes and slides, and jump cuts that leave most of the picture where it was, are not found.
@@ -21,7 +21,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.methods.thumbnails import GRID, Floats, Pixels, likeness
+from analyzers.methods.thumbnails import GRID, Floats, Pixels, likeness, likeness_under_zoom
 
 Kind = Literal["cut", "dissolve", "fade"]
 
@@ -36,8 +36,8 @@ CUT_RATIO: Final = 3.0
 CHANGED_SHARE_MIN: Final = 0.5
 """Share of new blocks that makes a cut; a caption or a mover covers less."""
 SAME: Final = 0.35
-"""Detail correlation (see `likeness`) above which two pictures show the same. Unrelated ones stay below 0.25, frames of
-one shot exceed 0.45."""
+"""Detail correlation (see `likeness`) above which two pictures show the same. Unrelated ones stay below 0.25
+(0.32 under zoom), frames of one shot exceed 0.45."""
 FLASH_S: Final = 0.13
 """A picture that returns within this time was interrupted, not cut: three frames at 25 fps."""
 FLASH_FRAMES: Final = 3
@@ -188,7 +188,10 @@ def find_dissolves(film: Film) -> list[Transition]:
     for number in np.argsort(-scores * levels, kind="stable"):
         one = blends[number].transition
         near = any(one.start_s < other.end_s + HOP_S and one.end_s > other.start_s - HOP_S for other in kept)
-        if like[number] <= SAME and not near:
+        if like[number] > SAME or near:
+            continue
+        first, last = blends[number].first, blends[number].last
+        if likeness_under_zoom(film.grid[first], film.grid[last]) <= SAME:
             kept.append(one._replace(score=float(min(1.0, scores[number]))))
     return [_refined(film, one) if one.kind == "dissolve" else one for one in kept]
 

@@ -107,3 +107,11 @@ def test_shots_that_get_shorter_accelerate() -> None:
     report = analyzed(CutAnalysis, frames, [n / 30 for n in range(len(frames))], len(frames) / 30)
     assert report.summary.shots == 5
     assert report.summary.pace == "accelerating"
+
+
+def test_a_long_zoom_into_a_soft_picture_is_no_dissolve() -> None:
+    soft = np.asarray(scene(5, 40, 30, shapes=4).repeat(12, axis=0).repeat(12, axis=1))
+    frames = list(move(soft, Look(0.5, 0.5, 0.9), Look(0.5, 0.52, 0.5), 120, 48, 27))
+    for frame in frames:
+        frame[18:21, 12:36] = 255
+    assert analyzed(CutAnalysis, frames, [number / 30 for number in range(120)], 4.0).summary.cuts == []
