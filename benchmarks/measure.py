@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -80,6 +82,14 @@ def our_processes() -> list[psutil.Process]:
         if "ray::" in line or "/ray/" in line:
             ours[process.pid] = process
     return list(ours.values())
+
+
+def spilled() -> bool:
+    """Whether the running Ray has written objects to disk for lack of shared memory, by its own log."""
+    import ray
+
+    logs = Path(ray._private.worker._global_node.get_session_dir_path(), "logs")
+    return any(re.search(r"Spilled \d", log.read_text(errors="replace")) for log in logs.glob("raylet*.out"))
 
 
 def _bytes_of(process: psutil.Process) -> int:

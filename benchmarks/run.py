@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.measure import Memory, Row, median, show
+from benchmarks.measure import Memory, Row, median, show, spilled
 from pipeline.media import decode
 from pipeline.results import VideoFacts, VideoReport
 from pipeline.stream import RayFrameSource
@@ -39,7 +39,7 @@ async def main(path: Path, runs: int) -> int:
             rows += _figures(reports, waits)
             rows += await _alternatives(session, facts, reports)
             rows += await _scaling(session, facts, reports)
-            rows.append(Row("objects spilled", _spilled(), "", 0))
+            rows.append(Row("objects spilled", float(spilled()), "", 0))
     rows.append(Row("peak memory of all processes", memory.peak_bytes / 1e9, "GB", 6))
     cores = psutil.cpu_count() or 1
     size = f"{facts.width}x{facts.height}, {facts.fps:.3g} fps"
@@ -121,12 +121,6 @@ async def _scaling(session: Session, facts: VideoFacts, reports: list[VideoRepor
     together_s = time.perf_counter() - start_s
     wall_s = median([report.run.wall_s for report in reports])
     return [Row("three videos at once, per video / one alone", together_s / 3 / wall_s, "x", 1.0)]
-
-
-def _spilled() -> float:
-    from ray._private.internal_api import memory_summary
-
-    return 1.0 if "Spilled" in memory_summary(stats_only=True) else 0.0
 
 
 if __name__ == "__main__":

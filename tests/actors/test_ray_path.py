@@ -12,6 +12,7 @@ import pytest
 import ray
 
 from actors.pool import RayPool
+from benchmarks.measure import spilled
 from cluster.plan import Machine
 from pipeline.blocks import from_table, to_table
 from pipeline.errors import MediaError, MediaMissing, MediaUnreadable
@@ -68,7 +69,7 @@ async def test_the_store_is_empty_after_a_run_and_nothing_was_spilled(clip: Path
         while _store_bytes() > before + BOOKKEEPING_BYTES and time.monotonic() < deadline:  # noqa: ASYNC110 - Ray tells nobody
             await asyncio.sleep(0.2)
         assert _store_bytes() <= before + BOOKKEEPING_BYTES
-    assert _spilled_bytes() == 0
+    assert not spilled()
 
 
 async def test_probe_errors_keep_their_type(tmp_path: Path, ray_machine: Any) -> None:
@@ -156,13 +157,6 @@ async def test_actors_are_named_and_get_their_gpu_fraction(ray_machine: Any) -> 
 
 def _store_bytes() -> float:
     return sum(node["used"] for node in _memory())
-
-
-def _spilled_bytes() -> int:
-    from ray._private.internal_api import memory_summary
-
-    summary = memory_summary(stats_only=True)
-    return 0 if "Spilled" not in summary else 1
 
 
 def _memory() -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ Boxes of things in the photos were drawn by eye on the photo (within about 2 % o
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -365,6 +366,16 @@ def _things(index: int) -> list[dict[str, Any]]:
     return found
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
+    """Make the reel; with a path, put it and its truth there too."""
     reel = sample_reel()
-    sys.stdout.write(f"{reel.path}\n{reel.path.with_suffix('.json')}\n")
+    if arguments:
+        target = Path(arguments[0])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(reel.path, target)
+        shutil.copyfile(reel.path.with_suffix(".json"), target.with_suffix(".truth.json"))
+    sys.stdout.write(f"{arguments[0] if arguments else reel.path}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
