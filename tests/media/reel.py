@@ -33,7 +33,7 @@ from tests.media.packages import package_file
 from tests.media.scenes import Frame, Look, between, blend, seen
 from tests.media.speech_synth import speak
 
-VERSION: Final = "reel-3"
+VERSION: Final = "reel-4"
 WIDTH, HEIGHT, FPS = 1080, 1920, 30.0
 DURATION_S: Final = 30.0
 TEMPO_BPM: Final = 120.0
@@ -301,9 +301,11 @@ def _recording() -> npt.NDArray[np.float32]:
 
 
 def _resampled(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
-    import soxr
-
-    return np.asarray(soxr.resample(samples, rate, RATE), np.float32)
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None], np.float32), format="flt", layout="mono")
+    frame.sample_rate = rate
+    pieces = [out.to_ndarray().ravel() for given in (frame, None) for out in resampler.resample(given)]
+    return np.concatenate(pieces).astype(np.float32)
 
 
 # --- truth ------------------------------------------------------------------------------------------------------------
