@@ -154,7 +154,8 @@ class TextOverlay(Analyzer[TextPart, TextReport]):
     Both profiles use PP-OCRv6 for now; `self.model` says so.
     """
 
-    spec = AnalyzerSpec("text_overlay", "1.0", READ, timeout_s=120)
+    # Two replicas: the slowest analyzer would otherwise finish alone while other cores idle.
+    spec = AnalyzerSpec("text_overlay", "1.0", READ, replicas=2, timeout_s=120)
     options_model = TextOverlayOptions
 
     def load(self, device: str, profile: Profile) -> None:

@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def head_of(item: FrameBatch | AudioTrack) -> dict[str, Any]:
+    """All of a chunk but its array, for JSON."""
+    if isinstance(item, FrameBatch):
+        head: dict[str, Any] = {"view": asdict(item.view), "pts_s": item.pts_s.tolist(), "shape": item.frames.shape}
+    else:
+        head = {"view": None, "sample_rate": item.sample_rate, "start_s": item.start_s, "shape": item.samples.shape}
+    head |= {"video_id": item.video_id, "index": item.index, "last": item.last}
+    return head | {"end_s": item.end_s, "nbytes": item.nbytes}
+
+
 def to_table(item: FrameBatch | AudioTrack) -> pa.Table:
     """One row with the chunk's description and its bytes; the bytes are not copied here."""
-    if isinstance(item, FrameBatch):
-        array: Any = item.frames
-        view = asdict(item.view)
-        head: dict[str, Any] = {"view": view, "pts_s": item.pts_s.tolist(), "end_s": item.end_s}
-    else:
-        array = item.samples
-        head = {"view": None, "sample_rate": item.sample_rate, "start_s": item.start_s, "end_s": item.end_s}
-    head |= {"video_id": item.video_id, "index": item.index, "last": item.last}
-    head |= {"shape": array.shape, "nbytes": array.nbytes}
-    return row(json.dumps(head), np.ascontiguousarray(array))
+    array: npt.NDArray[Any] = item.frames if isinstance(item, FrameBatch) else item.samples
+    return row(json.dumps(head_of(item)), np.ascontiguousarray(array))
 
 
 def from_table(table: pa.Table) -> FrameBatch | AudioTrack:

@@ -141,6 +141,23 @@ def decode(
 ) -> Iterator[AudioTrack | FrameBatch | DecodeStats]:
     """Decode each wanted stream once. Yields the sound first, then frame batches in time order, then `DecodeStats`.
 
+    See `decode_groups`, whose groups this yields one item after the other.
+    """
+    for group in decode_groups(path, video_id=video_id, views=views, audio=audio, limits=limits, chunk_s=chunk_s):
+        yield from group
+
+
+def decode_groups(
+    path: str | Path,
+    *,
+    video_id: str,
+    views: Sequence[View] = (),
+    audio: bool = False,
+    limits: Limits | None = None,
+    chunk_s: float = CHUNK_S,
+) -> Iterator[Sequence[AudioTrack | FrameBatch | DecodeStats]]:
+    """Decode each wanted stream once. What becomes ready at the same moment comes as one group.
+
     The sound comes first because its analyzers are few and long, and reading it costs a few milliseconds per second.
     The sequence depends on the file and the arguments alone.
 
@@ -165,17 +182,18 @@ def decode(
     if audio:
         for track in _decode_audio(Path(path), video_id, losses):
             audio_end_s = track.end_s
-            yield track
+            yield (track,)
     if views:
         maker = _ViewMaker(video_id, tuple(views), chunk_s)
         for pts_s, frame in _decode_frames(Path(path), losses, limits):
             frames += 1
-            yield from maker.add(pts_s, frame)
+            if ready := maker.add(pts_s, frame):
+                yield ready
         if frames == 0:
             raise MediaUnreadable(f"{Path(path).name}: no picture could be decoded ({losses.bad} damaged packets)")
-        yield from maker.finish()
+        yield maker.finish()
         video_end_s = maker.end_s
-    yield DecodeStats(
+    stats = DecodeStats(
         frames=frames,
         bad_packets=losses.bad,
         lost=losses.spans,
@@ -184,6 +202,7 @@ def decode(
         cpu_s=time.process_time() - cpu_start,
         wall_s=time.perf_counter() - wall_start,
     )
+    yield (stats,)
 
 
 # --- opening and checking ---------------------------------------------------------------------------------------------
@@ -538,16 +557,14 @@ class _ViewMaker:
         self._last_s = 0.0
         self.end_s = 0.0
 
-    def add(self, pts_s: float, frame: Any) -> Iterator[FrameBatch]:
+    def add(self, pts_s: float, frame: Any) -> list[FrameBatch]:
         duration = getattr(frame, "duration", None)
         step_s = float(duration * frame.time_base) if duration else pts_s - self._last_s
         self.end_s, self._last_s = pts_s + max(step_s, 0.0), pts_s
-        for builder in self._builders:
-            yield from builder.add(pts_s, frame)
+        return [batch for builder in self._builders for batch in builder.add(pts_s, frame)]
 
-    def finish(self) -> Iterator[FrameBatch]:
-        for builder in self._builders:
-            yield from builder.finish(self.end_s)
+    def finish(self) -> list[FrameBatch]:
+        return [batch for builder in self._builders for batch in builder.finish(self.end_s)]
 
 
 def mime_type(path: str | os.PathLike[str]) -> str:

@@ -1,9 +1,11 @@
 """The decode pass as a Ray Data stage: one task per video, whose generator stores each chunk at once.
 
-Each chunk leaves the stage as two blocks of one row: a few hundred bytes that describe it, which the engine reads, and
-the chunk itself, whose reference the engine hands to actors unread. Nothing is copied on the way: the actor's arrays
-lie in shared memory. `iter_internal_ref_bundles` is an internal name of Ray, pinned in pyproject.toml; it is used here
-and nowhere else.
+Chunks leave the stage in groups that become ready together: a block of a few hundred bytes that describes the group,
+which the engine reads, then a block for each chunk, whose reference the engine hands to actors unread. Nothing is
+copied on the way: the actor's arrays lie in shared memory.
+
+`iter_internal_ref_bundles` and the backpressure policy are internal names of Ray, pinned in pyproject.toml; they are
+used here and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import asyncio
 import json
 import logging
 import threading
+import uuid
 import warnings
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -20,11 +24,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import ray
 import ray.data
+from ray.data._internal.execution.backpressure_policy import ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY
+from ray.data._internal.execution.backpressure_policy.backpressure_policy import BackpressurePolicy
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import media
-from pipeline.blocks import row, to_table
+from pipeline.blocks import head_of, row, to_table
 from pipeline.errors import DecoderCrashed, MediaError
 from pipeline.media import DecodeStats
 from pipeline.results import VideoFacts
@@ -37,15 +43,23 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES: Final = 1
 """Ray Data closes a block as soon as it holds this much: every row becomes a block of its own."""
+AHEAD_BYTES: Final = 64 * 1024 * 1024
+"""Decoded bytes that wait for the engine. Less: the decoder stops and goes. More: memory per video."""
 BLOCKS_BUFFERED: Final = 16
 """Blocks that wait unread behind the decoder. Fewer: it stops after each chunk until Ray Data polls. More: memory."""
+GUARD_S: Final = 30.0
+"""How often Ray Data may read one more block although it is held back."""
+POLL_S: Final = 0.1
+"""How long its thread sleeps while it is."""
+_PULLER_KEY: Final = "reelscope.puller"
 _DONE: Final = object()
 _context_lock = threading.Lock()
 
 
 def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
-    """Ray Data's side: one row that names a video becomes rows in pairs, description and chunk."""
+    """Ray Data's side: a row that names a video becomes a row of descriptions, the chunks they describe, and so on."""
     nothing = np.zeros(0, np.uint8)
+    yield row(json.dumps([{"started": True}]), nothing)
     for request in batch.column("request").to_pylist():
         asked = json.loads(request)
         if asked is None:
@@ -53,18 +67,17 @@ def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
         views = tuple(View(**view) for view in asked["views"])
         limits = Limits(**asked["limits"])
         try:
-            for item in media.decode(
+            for group in media.decode_groups(
                 asked["path"], video_id=asked["video_id"], views=views, audio=asked["audio"], limits=limits
             ):
-                if isinstance(item, DecodeStats):
-                    yield row(json.dumps({"stats": asdict(item)}), nothing)
-                    continue
-                table = to_table(item)
-                yield row(table.column("head")[0].as_py(), nothing)
-                yield table
+                heads = [asdict(item) if isinstance(item, DecodeStats) else head_of(item) for item in group]
+                yield row(json.dumps(heads), nothing)
+                for item in group:
+                    if not isinstance(item, DecodeStats):
+                        yield to_table(item)
         except MediaError as error:
             # As data: an exception would come back wrapped in Ray Data's own, and be retried.
-            yield row(json.dumps({"error": str(error)}), nothing)
+            yield row(json.dumps([{"error": str(error)}]), nothing)
 
 
 @ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
@@ -113,12 +126,13 @@ class RayFrameSource:
         """See `FrameSource.stream`."""
         request = {"path": path, "video_id": video_id, "audio": audio, "views": [asdict(view) for view in views]}
         puller = _Puller(json.dumps(request | {"limits": self._limits.model_dump()}), self._decode_cpus)
+        stall_s = self._limits.decode_stall_s_max
         try:
+            await puller.started.wait()  # until other videos' decoders leave their CPU share, which may take long
             while True:
                 try:
-                    item = await asyncio.wait_for(puller.next(), self._limits.decode_stall_s_max)
+                    item = await asyncio.wait_for(puller.next(), stall_s)
                 except TimeoutError:
-                    stall_s = self._limits.decode_stall_s_max
                     raise DecoderCrashed(f"decode gave no chunk for {stall_s:g} s and was stopped") from None
                 if item is _DONE:
                     return
@@ -128,72 +142,117 @@ class RayFrameSource:
 
 
 class _Puller:
-    """Drives Ray Data's blocking iterator in a thread, one chunk ahead of the engine."""
+    """Drives Ray Data's blocking iterator in a thread, and holds it back while enough waits for the engine."""
 
     def __init__(self, request: str, decode_cpus: float) -> None:
+        self.id = uuid.uuid4().hex
+        self.started = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._waiting: asyncio.Queue[Any] = asyncio.Queue()
-        self._room = threading.Semaphore(2)
+        self._arrived: asyncio.Queue[Any] = asyncio.Queue()
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
+        self._room = threading.Event()
+        self._room.set()
         self._closed = threading.Event()
+        _pullers[self.id] = self
         self._thread = threading.Thread(
             target=self._pull, args=(request, decode_cpus), daemon=True, name="decode-stream"
         )
         self._thread.start()
 
     async def next(self) -> Any:
-        item = await self._waiting.get()
-        self._room.release()
+        item = await self._arrived.get()
         if isinstance(item, BaseException):
             raise item
+        if isinstance(item, Chunk):
+            self._count(-item.nbytes)
         return item
 
     def close(self) -> None:
         self._closed.set()
-        self._room.release()
+        self._room.set()
+        _pullers.pop(self.id, None)
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Whether more may be read; waits a moment for it. Called from Ray Data's thread."""
+        return self._room.wait(timeout_s)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._waiting_bytes += change
+            if self._waiting_bytes < AHEAD_BYTES or self._closed.is_set():
+                self._room.set()
+            else:
+                self._room.clear()
 
     def _put(self, item: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._waiting.put_nowait, item)
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, item)
         except RuntimeError:
             self._closed.set()  # the loop has ended, and with it whoever waited
+
+    def _read(self, reference: Any) -> list[dict[str, Any]]:
+        """What the next blocks are. Start and end of the pass have no blocks."""
+        heads: list[dict[str, Any]] = json.loads(ray.get(reference).column("head")[0].as_py())
+        if "started" in heads[0]:
+            self._loop.call_soon_threadsafe(self.started.set)
+            return []
+        if "error" in heads[0]:
+            raise MediaError(heads[0]["error"])
+        if "passes" in heads[0]:
+            self._put(DecodeStats(**heads[0] | {"lost": [tuple(span) for span in heads[0]["lost"]]}))
+            return []
+        return heads
 
     def _pull(self, request: str, decode_cpus: float) -> None:
         bundles: Iterator[Any] = iter(())
         try:
-            dataset = _dataset(request, decode_cpus)
-            bundles = dataset.iter_internal_ref_bundles()
-            head: dict[str, Any] | None = None
+            bundles = _dataset(request, decode_cpus, self.id).iter_internal_ref_bundles()
+            heads: deque[dict[str, Any]] = deque()
             for bundle in bundles:
                 for entry in bundle.blocks:
-                    reference = entry.ref
-                    if head is None:
-                        head = json.loads(ray.get(reference).column("head")[0].as_py())
-                        if "error" in head:
-                            raise MediaError(head["error"])
-                        if "stats" in head:
-                            self._put(_stats(head["stats"]))
-                            head = None
-                        continue
-                    self._room.acquire()
                     if self._closed.is_set():
                         return
-                    self._put(_chunk(head, reference))
-                    head = None
+                    if heads:
+                        chunk = _chunk(heads.popleft(), entry.ref)
+                        self._count(chunk.nbytes)
+                        self._put(chunk)
+                    else:
+                        heads.extend(self._read(entry.ref))
             self._put(_DONE)
         except MediaError as error:
-            self._put(error)
+            self._fail(error)
         except RayError as error:
-            self._put(DecoderCrashed(f"decode's process died: {type(error).__name__}"))
+            self._fail(DecoderCrashed(f"decode's process died: {type(error).__name__}"))
         except Exception as error:
-            self._put(DecoderCrashed(f"{type(error).__name__}: {error}"))
+            self._fail(DecoderCrashed(f"{type(error).__name__}: {error}"))
         finally:
             close = getattr(bundles, "close", None)
             if close is not None:
                 close()
 
+    def _fail(self, error: MediaError) -> None:
+        self._put(error)
+        if not self._closed.is_set():
+            self._loop.call_soon_threadsafe(self.started.set)
 
-def _stats(fields: dict[str, Any]) -> DecodeStats:
-    return DecodeStats(**fields | {"lost": [tuple(span) for span in fields["lost"]]})
+
+_pullers: dict[str, _Puller] = {}
+"""By the id that a dataset's context carries: the context must pickle, a puller cannot."""
+
+
+class _HoldBack(BackpressurePolicy):  # type: ignore[misc]
+    """Stops reading from the decoder while its `_Puller` has no room; the decoder then stops by itself.
+
+    In place of Ray Data's own policies: they know our reader neither as a consumer nor how far behind it is, and would
+    read a whole video into the store, or spin on a core while they do not.
+    """
+
+    def max_task_output_bytes_to_read(self, op: Any) -> int | None:
+        puller = _pullers.get(self._data_context.get_config(_PULLER_KEY, ""))
+        if puller is None or not op.get_active_tasks() or puller.wait_for_room(POLL_S):
+            return None
+        return 0
 
 
 def _chunk(head: dict[str, Any], reference: Any) -> Chunk:
@@ -207,13 +266,16 @@ def _chunk(head: dict[str, Any], reference: Any) -> Chunk:
     )
 
 
-def _dataset(request: str, decode_cpus: float) -> Any:
+def _dataset(request: str, decode_cpus: float, puller_id: str = "") -> Any:
     # The current context is global to the process; the lock keeps ours from leaking into another thread's dataset.
     with _context_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", RayDeprecationWarning)  # of the only way in 2.60 to bound retries
         context = ray.data.DataContext.get_current().copy()
         context.target_max_block_size = BLOCK_BYTES
         context._max_num_blocks_in_streaming_gen_buffer = BLOCKS_BUFFERED
+        context.output_backpressure_guard_release_interval_s = GUARD_S
+        context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [_HoldBack])
+        context.set_config(_PULLER_KEY, puller_id)
         with ray.data.DataContext.current(context):
             # Not from_arrow: it asks a task with a whole CPU for the metadata, and the analyzers hold nearly all CPUs.
             return ray.data.from_items([{"request": request}]).map_batches(
