@@ -53,7 +53,7 @@ class Memory:
     Proportional set size where the kernel gives it, so that shared memory (the object store) counts once.
     """
 
-    def __init__(self, interval_s: float = 0.5) -> None:
+    def __init__(self, interval_s: float = 2.0) -> None:
         self.peak_bytes = 0
         self._interval_s = interval_s
         self._stop = threading.Event()

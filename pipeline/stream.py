@@ -11,6 +11,7 @@ used here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import threading
@@ -172,6 +173,8 @@ class _Puller:
         self._closed.set()
         self._room.set()
         _pullers.pop(self.id, None)
+        while not self._arrived.empty():
+            self._arrived.get_nowait()  # the references go now, not when this object is collected
 
     def wait_for_room(self, timeout_s: float) -> bool:
         """Whether more may be read; waits a moment for it. Called from Ray Data's thread."""
@@ -230,6 +233,10 @@ class _Puller:
             close = getattr(bundles, "close", None)
             if close is not None:
                 close()
+            if self._closed.is_set():
+                # Ray Data's executor refers to itself and to the blocks that nobody took.
+                del bundles, close
+                gc.collect()
 
     def _fail(self, error: MediaError) -> None:
         self._put(error)

@@ -19,9 +19,11 @@ from pipeline.errors import MediaError, MediaMissing, MediaUnreadable
 from pipeline.media import decode
 from pipeline.settings import Limits, Settings
 from pipeline.source import Chunk
-from pipeline.stream import RayFrameSource
-from pipeline.types import MOTION, SCAN, THUMB, AudioTrack, FrameBatch
+from pipeline.stream import AHEAD_BYTES, RayFrameSource
+from pipeline.types import MOTION, READ, SCAN, THUMB, AudioTrack, FrameBatch
 from tests import toys
+from tests.media.encode import write_clip
+from tests.media.patterns import moving_pattern
 from tests.support import content, run, run_on, running
 
 BOOKKEEPING_BYTES = 200_000  # Ray Data's own small objects; the clip's chunks are 8 MB
@@ -70,6 +72,21 @@ async def test_the_store_is_empty_after_a_run_and_nothing_was_spilled(clip: Path
             await asyncio.sleep(0.2)
         assert _store_bytes() <= before + BOOKKEEPING_BYTES
     assert not spilled()
+
+
+async def test_an_unread_stream_is_held_back_and_freed_when_it_is_closed(tmp_path: Path, ray_machine: Any) -> None:
+    path = write_clip(tmp_path / "long.mp4", moving_pattern(720, 720, 900))
+    whole_bytes = 30 * 4 * (480**2 + 720**2) * 3
+    source, before = RayFrameSource(decode_cpus=0.5), _store_bytes()
+    stream = source.stream(str(path), video_id="v", views=(SCAN, READ), audio=False)
+    await anext(stream)
+    await asyncio.sleep(4)
+    assert 0 < _store_bytes() - before < min(whole_bytes, AHEAD_BYTES * 3)
+    await stream.aclose()
+    deadline = time.monotonic() + 10
+    while _store_bytes() > before + BOOKKEEPING_BYTES and time.monotonic() < deadline:  # noqa: ASYNC110 - Ray tells nobody
+        await asyncio.sleep(0.1)
+    assert _store_bytes() <= before + BOOKKEEPING_BYTES
 
 
 async def test_probe_errors_keep_their_type(tmp_path: Path, ray_machine: Any) -> None:
