@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 from pipeline.analyzer import Options, Profile
@@ -44,6 +45,8 @@ class WorkerActor:
 
 
 def _cap_gpu_memory(share: float) -> None:
+    if importlib.util.find_spec("torch") is None:
+        return  # the analyzer's library is another one, which has to keep to `gpu_gb` by itself
     import torch
 
     if torch.cuda.is_available():

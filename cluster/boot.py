@@ -8,7 +8,7 @@ import warnings
 
 import ray
 
-from cluster.plan import Machine
+from cluster.plan import Machine, gpu_sizes_gb
 from pipeline.errors import PlanError
 from pipeline.settings import RaySettings
 
@@ -58,18 +58,5 @@ def machine() -> Machine:
     cpus = float(resources.get("CPU", 0))
     if cpus <= 0:
         raise PlanError("Ray offers no CPU; start it with num_cpus of at least 1")
-    return Machine(cpus=cpus, gpus_gb=_gpus_gb(int(resources.get("GPU", 0))))
-
-
-def _gpus_gb(count: int) -> tuple[float, ...]:
-    """Memory of this machine's GPUs, for as many as Ray knows of."""
-    if count == 0:
-        return ()
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(pynvml.nvmlDeviceGetMemoryInfo(handle).total / 1e9 for handle in handles)[:count]
-    except pynvml.NVMLError:
-        return ()  # logical GPUs of a test, without memory: analyzers then run on the CPU
+    # Logical GPUs of a test have no memory to plan with; their analyzers run on the CPU.
+    return Machine(cpus=cpus, gpus_gb=gpu_sizes_gb()[: int(resources.get("GPU", 0))])

@@ -81,6 +81,18 @@ def make_plan(specs: Iterable[AnalyzerSpec], machine: Machine, decode_cpus: floa
     return Plan(machine, shares, decode_cpus)
 
 
+def gpu_sizes_gb() -> tuple[float, ...]:
+    """Memory of each GPU of this machine in GB; empty without a GPU or its driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(pynvml.nvmlDeviceGetMemoryInfo(handle).total / 1e9 for handle in handles)
+    except pynvml.NVMLError:
+        return ()
+
+
 def decode_share(machine: Machine, wanted: float) -> float:
     """The CPU share of one decode stream: what is wanted, but at most a quarter of the machine."""
     return min(wanted, machine.cpus / 4)

@@ -15,6 +15,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +88,8 @@ def probe(path: str | Path, limits: Limits | None = None) -> VideoFacts:
     limits = limits or Limits()
     path = Path(path)
     size = _check_file(path, limits)
-    with _open(path) as container:
+    with ThreadPoolExecutor(1) as hashing, _open(path) as container:
+        digest = hashing.submit(_sha256, path)  # hashing leaves the interpreter free to read packets
         if len(container.streams) > limits.streams_max:
             raise MediaLimit("number of streams", len(container.streams), limits.streams_max, "limits.streams_max")
         video, audio = _pick_streams(container)
@@ -99,9 +101,10 @@ def probe(path: str | Path, limits: Limits | None = None) -> VideoFacts:
             _check_size(video.codec_context.width, video.codec_context.height, limits)
         zero_s = _zero_s(container)
         scan = _scan(container, video, audio, zero_s, limits)
-    width = height = rotation = 0
+        width = height = rotation = 0
+        if video is not None:
+            width, height, rotation = _first_picture(container, video, limits) or _first_picture_anew(path, limits)
     if video is not None:
-        width, height, rotation = _first_picture(path, limits)
         pixels = scan.video_packets * width * height
         if pixels > limits.decoded_pixels_max:
             raise MediaLimit("frames x width x height", pixels, limits.decoded_pixels_max, "limits.decoded_pixels_max")
@@ -114,7 +117,7 @@ def probe(path: str | Path, limits: Limits | None = None) -> VideoFacts:
     duration_s = max(scan.video_s if has_video else 0.0, scan.audio_s if has_audio else 0.0)
     return VideoFacts(
         source=str(path),
-        sha256=_sha256(path),
+        sha256=digest.result(),
         bytes=size,
         duration_s=duration_s,
         width=width,
@@ -308,8 +311,20 @@ def _scan(container: InputContainer, video: Any, audio: Any, zero_s: float, limi
     return scan
 
 
-def _first_picture(path: Path, limits: Limits) -> tuple[int, int, int]:
-    """Upright width and height, and the rotation, of the first picture that decodes; zeros if there is none."""
+def _first_picture(container: InputContainer, video: Any, limits: Limits) -> tuple[int, int, int] | None:
+    """Upright width and height, and the rotation, of the first picture; None where going back to it fails."""
+    try:
+        container.seek(0)
+        for frame in _decoded(container, video, _Losses()):
+            _check_size(frame.width, frame.height, limits)
+            return *_upright_size(frame), _clockwise(frame)
+    except av.error.FFmpegError:
+        return None
+    return None
+
+
+def _first_picture_anew(path: Path, limits: Limits) -> tuple[int, int, int]:
+    """The same of the first picture that decodes when the file is read from its start; zeros if there is none."""
     for _, frame in _decode_frames(path, _Losses(), limits):
         width, height = _upright_size(frame)
         return width, height, _clockwise(frame)
@@ -402,7 +417,7 @@ def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioT
         nonlocal pending, held
         joined = np.concatenate(pending) if pending else np.zeros(0, np.float32)
         pending, held = [joined[count:]], len(joined) - count
-        return joined[:count]
+        return np.clip(np.nan_to_num(joined[:count]), -SOUND_MAX, SOUND_MAX)
 
     with _open(path) as container:
         _, stream = _pick_streams(container)
@@ -428,7 +443,7 @@ def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioT
                     )
                     index += 1
             for out in resampler.resample(None):
-                pending.append(np.clip(out.to_ndarray().reshape(-1).astype(np.float32), -SOUND_MAX, SOUND_MAX))
+                pending.append(out.to_ndarray().reshape(-1))
                 held += out.samples
     yield AudioTrack(video_id, take(held), SAMPLE_RATE_HZ, (start_s or 0.0) + index * AUDIO_PART_S, index, last=True)
 
@@ -436,9 +451,7 @@ def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioT
 def _resampled(resampler: av.AudioResampler, frame: Any, skip_before_s: float) -> Iterator[npt.NDArray[np.float32]]:
     frame.pts = None  # the resampler would otherwise fill or cut by itself
     for out in resampler.resample(frame):
-        mixed = np.nan_to_num(out.to_ndarray().reshape(-1).astype(np.float32))
-        samples = np.clip(mixed, -SOUND_MAX, SOUND_MAX)
-        yield samples[max(0, int(skip_before_s * SAMPLE_RATE_HZ)) :]
+        yield out.to_ndarray().reshape(-1)[max(0, int(skip_before_s * SAMPLE_RATE_HZ)) :]
 
 
 # --- views ------------------------------------------------------------------------------------------------------------

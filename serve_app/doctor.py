@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from analyzers.models.store import ModelStore
-from cluster.plan import Machine
+from cluster.plan import Machine, gpu_sizes_gb
 from pipeline.settings import Settings
 
 DISK_FREE_MIN_BYTES = 1_000_000_000
@@ -62,18 +62,6 @@ def this_machine(cpus: float | None = None, gpus_gb: tuple[float, ...] | None = 
     """This machine as the plan sees it, or another with the given figures."""
     cores = float(len(os.sched_getaffinity(0)))
     return Machine(cpus=cpus or cores, gpus_gb=gpu_sizes_gb() if gpus_gb is None else gpus_gb)
-
-
-def gpu_sizes_gb() -> tuple[float, ...]:
-    """Memory of each GPU in GB; empty without a GPU or its driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(pynvml.nvmlDeviceGetMemoryInfo(handle).total / 1e9 for handle in handles)
-    except pynvml.NVMLError:
-        return ()
 
 
 def _shared_memory(settings: Settings) -> Finding:

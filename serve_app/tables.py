@@ -60,7 +60,7 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         names = [item["name"] for item in value if isinstance(item, dict) and "name" in item]
         return _clip(", ".join(names)) if names else f"({len(value)})"
-    return _clip(str(value))
+    return _clip(" / ".join(str(value).splitlines()))
 
 
 def _clip(text: str) -> str:

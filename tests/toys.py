@@ -68,6 +68,14 @@ class Uses(Toy):
     spec = AnalyzerSpec("uses", "1", None, after_if_ok=("brightness", "sound"))
 
 
+class OnGpu(Toy):
+    spec = AnalyzerSpec("big", "1", SCAN, gpu_gb=12.0)
+
+
+class OnGpuToo(Toy):
+    spec = AnalyzerSpec("small", "1", SCAN, gpu_gb=2.4)
+
+
 class FailsOnChunk(Toy):
     spec = AnalyzerSpec("brightness", "1", SCAN)
 

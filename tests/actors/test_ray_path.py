@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,6 @@ import ray
 
 from actors.pool import RayPool
 from benchmarks.measure import spilled
-from cluster.plan import Machine
 from pipeline.blocks import from_table, to_table
 from pipeline.errors import MediaError, MediaMissing, MediaUnreadable
 from pipeline.media import decode
@@ -26,6 +27,7 @@ from tests.media.encode import write_clip
 from tests.media.patterns import moving_pattern
 from tests.support import content, run, run_on, running
 
+ROOT = Path(__file__).resolve().parents[2]
 BOOKKEEPING_BYTES = 200_000  # Ray Data's own small objects; the clip's chunks are 8 MB
 CLASSES = (toys.Brightness, toys.Frames, toys.Sound, toys.Needs, toys.Uses)
 
@@ -160,9 +162,8 @@ def _die(batch: Any) -> Any:
     yield batch
 
 
-async def test_actors_are_named_and_get_their_gpu_fraction(ray_machine: Any) -> None:
-    """Ray was given no GPU here, so the plan for one is checked on the actors' requests, not on a device."""
-    pool = RayPool(Settings(), Machine(cpus=ray_machine.cpus))
+async def test_actors_are_named(ray_machine: Any) -> None:
+    pool = RayPool(Settings(), ray_machine)
     await pool.start({"brightness": toys.Brightness})
     try:
         assert (await pool.loaded("brightness")).ok
@@ -170,6 +171,30 @@ async def test_actors_are_named_and_get_their_gpu_fraction(ray_machine: Any) -> 
         assert any(name.startswith("brightness:0:") for name in names)
     finally:
         await pool.close()
+
+
+def test_two_actors_share_a_logical_gpu_by_fraction() -> None:
+    """In an interpreter of its own, since its Ray is told of a GPU that is not there."""
+    code = """
+import asyncio, ray
+from actors.pool import RayPool
+from pipeline.settings import Settings
+from tests import toys
+
+ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+
+async def main():
+    pool = RayPool(Settings(), Machine(cpus=2, gpus_gb=(24.0,)))
+    await pool.start({"big": toys.OnGpu, "small": toys.OnGpuToo})
+    outcomes = await pool.ready()
+    assert [outcome.value.device for outcome in outcomes.values()] == ["cuda:0", "cuda:0"], outcomes
+    left = ray.available_resources().get("GPU")
+    assert abs(left - (1 - 0.5 - 0.1)) < 1e-6, left
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _store_bytes() -> float:
