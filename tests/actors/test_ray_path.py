@@ -178,6 +178,7 @@ def test_two_actors_share_a_logical_gpu_by_fraction() -> None:
     code = """
 import asyncio, ray
 from actors.pool import RayPool
+from cluster.plan import Machine
 from pipeline.settings import Settings
 from tests import toys
 
