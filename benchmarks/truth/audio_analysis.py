@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,12 +69,6 @@ def measure() -> list[Figure]:
         silences = heard(audio_clips.with_gaps(6, GAPS)).summary.silences
         speech = heard(audio_clips.speech()).summary
         song = heard(audio_clips.song("C major", 120, 10)[0]).summary
-        reel_like = audio_clips.mixed(
-            np.tile(audio_clips.speech(), 3)[:480_000], audio_clips.song("G major", 96, 30)[0], 6
-        )
-        before_s = time.process_time()
-        heard(reel_like)
-        cpu_s = time.process_time() - before_s
     # Mean square of the gated blocks: 8 s at -26 and 8 s at -20 dB (mono: 3.01 below).
     gated_lufs = 10 * np.log10((10**-2.6 + 10**-2.0) / 2) - 3.01
     figures = (
@@ -90,7 +83,6 @@ def measure() -> list[Figure]:
         ("silences, worst border error in s", border_error_s(silences, GAPS), 0.1),
         ("share of real speech taken for music", speech.music_share, 0.05),
         ("tempo or key given to speech alone", float(speech.tempo_bpm is not None or speech.key is not None), 0),
-        ("CPU seconds for 30 s of sound", cpu_s, 3),
     )
     return [
         *(Figure(NAME, what, value, bar, at_most=True) for what, value, bar in figures),

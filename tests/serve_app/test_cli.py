@@ -7,7 +7,6 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,8 +14,6 @@ import pytest
 
 from tests.media.encode import write_clip
 from tests.media.patterns import flat, moving_pattern, tone
-
-SLOWEST_REFUSAL_S = 20  # the bar is 5 s on a quiet machine (benchmarks); here only: it must not wait for anything
 
 
 def reelscope(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -127,10 +124,8 @@ def test_debug_shows_the_trace(tmp_path: Path) -> None:
     assert "Traceback" in reelscope("analyze", "none.mp4", "--debug", cwd=tmp_path).stderr
 
 
-def test_help_is_quick_and_names_the_commands(tmp_path: Path) -> None:
-    start_s = time.perf_counter()
+def test_help_names_the_commands(tmp_path: Path) -> None:
     done = reelscope("--help", cwd=tmp_path)
-    assert time.perf_counter() - start_s < SLOWEST_REFUSAL_S
     for command in ("analyze", "models", "plan", "doctor"):
         assert command in done.stdout
 
