@@ -12,7 +12,6 @@ BT.601). HDR transfer curves are passed through without tone mapping.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -578,9 +577,3 @@ class _ViewMaker:
 
     def finish(self) -> list[FrameBatch]:
         return [batch for builder in self._builders for batch in builder.finish(self.end_s)]
-
-
-def mime_type(path: str | os.PathLike[str]) -> str:
-    """The media type a browser expects for this file name."""
-    known = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".mkv": "video/webm"}
-    return known.get(Path(path).suffix.lower(), "application/octet-stream")
