@@ -140,6 +140,8 @@ class AudioAnalysis(Analyzer[AudioPart, AudioReport]):
         Raises:
             ModelUnavailable: the weights are not there.
         """
+        import pyloudnorm  # noqa: F401  (seconds, with SciPy: once per worker, not at the first sound)
+
         from analyzers.models.store import ModelStore
 
         store = ModelStore(profile.models_dir)

@@ -1,4 +1,4 @@
-"""Tempo, beats, key, loudness, silences and shares of speech and music, on generated sound and real speech."""
+"""Tempo, beats, key, loudness, silences, shares of speech and music: generated sound, real drums, real speech."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def beats_f1(found: Sequence[float], true: Sequence[float]) -> float:
     return 2 * hits / max(1, len(found) + len(true))
 
 
+def right_share(tempos: Sequence[tuple[float, float]], ratios: Sequence[float]) -> float:
+    """Share of (true, found) tempos that are within 4 % of the truth times one of the ratios."""
+    return float(np.mean([any(abs(found / (true * r) - 1) <= 0.04 for r in ratios) for true, found in tempos]))
+
+
 def off_by(found: float | None, true: float) -> float:
     """Absolute error; 99 without an answer."""
     return 99.0 if found is None else abs(found - true)
@@ -61,6 +66,8 @@ def measure() -> list[Figure]:
         songs = [(bpm, *audio_clips.song("D major", bpm, 12)) for bpm in SONGS]
         clicked = [(bpm, heard(samples).summary, beats) for bpm, samples, beats in metronomes]
         played = [(bpm, heard(samples).summary, beats) for bpm, samples, beats in songs]
+        loops = [audio_clips.loop(name, 10) for name in audio_clips.LOOP_BEATS]
+        looped = [(bpm, heard(samples).summary.tempo_bpm or 0.0) for samples, bpm in loops]
         keys = [(key, heard(audio_clips.chords(key, 6)).summary.key) for key in KEYS]
         # EBU Tech 3341, case 1, in mono: one channel of a 1 kHz sine is 3 LU below both.
         tones = [(heard(audio_clips.sine(8, 1000, db, 48_000), 48_000).summary.loudness_lufs, db) for db in (-23, -33)]
@@ -90,6 +97,9 @@ def measure() -> list[Figure]:
             NAME, "metronome, worst F1 of beats within 50 ms", min(beats_f1(s.beats, t) for _, s, t in clicked), 0.95
         ),
         Figure(NAME, "drums and chords, worst F1 of beats", min(beats_f1(s.beats, t) for _, s, t in played), 0.9),
+        # MIREX's Accuracy 1 and 2: within 4 %, and with half, double and triple tempo allowed.
+        Figure(NAME, "real drum loops 90-148 bpm, share of tempos right", right_share(looped, (1,)), 0.75),
+        Figure(NAME, "the same, half or double allowed", right_share(looped, (1, 2, 0.5, 3, 1 / 3)), 0.85),
         Figure(NAME, "24 keys by cadences, share right", float(np.mean([found == key for key, found in keys])), 0.95),
         Figure(NAME, "share of real speech taken for speech", speech.speech_share, 0.9),
         Figure(NAME, "share of a song taken for music", song.music_share, 0.9),

@@ -72,12 +72,23 @@ def test_the_reference_tone_in_stereo_has_its_loudness_and_is_not_distorted(
         assert found.segments[2].rolloff_hz == pytest.approx(1000, abs=20)
 
 
-def test_loudness_agrees_with_another_implementation(analyzer: AudioAnalysis) -> None:
+def test_loudness_in_steps_and_parts_is_what_the_library_gives_the_whole(analyzer: AudioAnalysis) -> None:
     import pyloudnorm
 
     speech = clips.speech()
     expected = pyloudnorm.Meter(clips.RATE_HZ).integrated_loudness(speech.astype(np.float64))
-    assert report(analyzer, clips.track(speech)).summary.loudness_lufs == pytest.approx(expected, abs=0.2)
+    half = 5 * clips.RATE_HZ
+    parts = report(analyzer, clips.track(speech[:half], last=False), clips.track(speech[half:], 5.0, index=1))
+    for found in (report(analyzer, clips.track(speech)), parts):
+        assert found.summary.loudness_lufs == pytest.approx(expected, abs=0.02)
+
+
+def test_a_steady_tone_has_no_loudness_range_and_two_levels_have_theirs(analyzer: AudioAnalysis) -> None:
+    # EBU Tech 3342, minimum requirements, case 1: 20 s at -20, 20 s at -30 dBFS have a range of 10 LU.
+    quiet, loud = clips.sine(20, 1000, -30), clips.sine(20, 1000, -20)
+    assert report(analyzer, clips.track(loud)).summary.loudness_range_lu == pytest.approx(0, abs=0.1)
+    both = report(analyzer, clips.track(np.concatenate([loud, quiet])))
+    assert both.summary.loudness_range_lu == pytest.approx(10, abs=1)
 
 
 def test_silences_have_their_times(analyzer: AudioAnalysis) -> None:

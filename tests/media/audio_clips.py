@@ -138,6 +138,38 @@ def _jfk() -> Samples:
     return np.asarray(samples, np.float32)
 
 
+LOOP_BEATS: Final = {
+    "loop_amen": 4, "loop_amen_full": 16, "loop_breakbeat": 4, "loop_compus": 16, "loop_garzul": 16,
+    "loop_industrial": 2, "loop_mika": 16, "loop_safari": 16, "loop_tabla": 16,
+}  # fmt: skip
+"""Beats of real drum loops that were cut to whole bars, so that their lengths are their tempos."""
+
+
+def loop(name: str, duration_s: float) -> tuple[Samples, float]:
+    """A real drum loop of `LOOP_BEATS`, repeated to a length, and its tempo in beats per minute."""
+    once = recording(name + ".flac")
+    return np.resize(once, round(duration_s * RATE_HZ)), 60 * LOOP_BEATS[name] / (len(once) / RATE_HZ)
+
+
+def recording(name: str) -> Samples:
+    """A sound file of the media packages (tests/media/packages.py), mixed to mono at 16 kHz."""
+    return _recording(name).copy()
+
+
+@cache
+def _recording(name: str) -> Samples:
+    import av
+
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
+    pieces: list[npt.NDArray[np.float32]] = []
+    with av.open(str(package_file(name))) as container:
+        for frame in (*container.decode(audio=0), None):
+            if frame is not None:
+                frame.pts = None
+            pieces += [out.to_ndarray().ravel() for out in resampler.resample(frame)]
+    return np.concatenate(pieces).astype(np.float32)
+
+
 def german() -> Samples:
     """`GERMAN_TEXT` by a synthetic voice."""
     return _german().copy()
