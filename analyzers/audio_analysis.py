@@ -20,30 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.methods import loudness, rhythm, tonality
+from analyzers.methods.levels import levels_100_hz, second_edges, silent_spans, timbre
 from analyzers.models import yamnet
 from pipeline.analyzer import Analyzer, Profile
-from pipeline.results import Document, ModelInfo, Number, Report, Score, Seconds, Segment, Span, Summary, Upstream
+from pipeline.results import Document, Number, Report, Score, Seconds, Segment, Span, Summary, Upstream
 from pipeline.types import AUDIO, AnalyzerSpec, AudioTrack
 
-SEGMENT_S: Final = 1.0
-SHORTEST_S: Final = 0.25
-"""A shorter rest at the end belongs to the segment before."""
 LEVEL_FLOOR_DB: Final = -100.0
 """What digital silence is reported as: 16 bit reach down to -98 dB."""
-SILENCE_DB: Final = -50.0
-"""RMS of 20 ms below which it is silent: 20 dB below quiet speech. Lower: room tone fills it. Higher: breaths go."""
-SILENCE_S_MIN: Final = 0.3
-"""A shorter gap is a pause in speech or music and no silence."""
 PRESENT: Final = 0.5
 """Share from which a second counts as speech or music."""
-SPECTRUM: Final = 1024
-"""Samples of a timbre window (64 ms at 16 kHz), without overlap."""
-TIMBRE_FLOOR_DB: Final = -60.0
-"""Quieter windows have no timbre, only rounding noise."""
 BORDER: Final = 6
 """Onset strengths (60 ms) that see the silence before a part."""
-ROLLOFF_SHARE: Final = 0.85
-"""Of the energy below the roll-off frequency (Tzanetakis and Cook, "Musical genre classification", 2002)."""
 SPEECH_TEMPO_MIN: Final = 0.35
 """Repetition asked of a sound that is nearly all speech and no music: speech has a rhythm, but no beat."""
 
@@ -142,18 +130,9 @@ class AudioAnalysis(Analyzer[AudioPart, AudioReport]):
         """
         import pyloudnorm  # noqa: F401  (seconds, with SciPy: once per worker, not at the first sound)
 
-        from analyzers.models.store import ModelStore
-
-        store = ModelStore(profile.models_dir)
-        files = [store.path("yamnet", file) for file in ("model.onnx", "model.data", "class_map.csv")]
-        self._yamnet = yamnet.YamNet(files[0], files[2])
-        self.model = ModelInfo(
-            id="google/yamnet",
-            revision="sead 0.2.1 (w8a8)",
-            backend="onnxruntime",
-            precision="int8",
-            licence="Apache-2.0",
-            note="for the shares of speech and music; all else is signal processing",
+        self._yamnet, model = yamnet.load(profile)
+        self.model = model.model_copy(
+            update={"note": "for the shares of speech and music; all else is signal processing"}
         )
 
     def analyze(self, item: AudioTrack) -> AudioPart:
@@ -162,7 +141,7 @@ class AudioAnalysis(Analyzer[AudioPart, AudioReport]):
         samples = np.nan_to_num(np.asarray(item.samples, np.float32))
         rate = item.sample_rate
         offset = np.float32(samples.mean(dtype=np.float64)) if len(samples) else np.float32(0)
-        edges = _edges(len(samples), rate)
+        edges = second_edges(len(samples), rate)
         seconds = len(edges) - 1
         scores = self._yamnet.scores(samples)
         speech = yamnet.group_per_second(scores, yamnet.SPEECH, seconds)
@@ -247,17 +226,6 @@ def _nothing() -> AudioSummary:
     )
 
 
-def _edges(count: int, rate: int) -> list[int]:
-    """Sample numbers where the seconds begin, and the end. Without samples there are none."""
-    if count == 0:
-        return [0]
-    step = round(SEGMENT_S * rate)
-    edges = list(range(0, count, step))
-    if len(edges) > 1 and count - edges[-1] < SHORTEST_S * rate:
-        edges.pop()
-    return [*edges, count]
-
-
 def _decibels(amplitude: float) -> float:
     return max(LEVEL_FLOOR_DB, 20 * float(np.log10(max(amplitude, 1e-9))))
 
@@ -281,49 +249,10 @@ def _segment(
     )
 
 
-def timbre(samples: npt.NDArray[np.float32], rate: int) -> tuple[float | None, float | None, float | None]:
-    """Spectral centroid in Hz, roll-off in Hz and flatness 0..1 of the windows with sound, weighted by their energy."""
-    centred = samples - samples.mean(dtype=np.float64)
-    full = len(samples) // SPECTRUM * SPECTRUM or len(samples)
-    windows = np.pad(centred[:full], (0, -full % SPECTRUM)).reshape(-1, SPECTRUM)
-    power = np.abs(np.fft.rfft((windows - windows.mean(axis=1, keepdims=True)) * np.hanning(SPECTRUM))) ** 2
-    power = power[:, 1:]
-    energy = power.sum(axis=1)
-    loud = energy > 10 ** (TIMBRE_FLOOR_DB / 10) * (SPECTRUM / 4) ** 2
-    if not loud.any():
-        return None, None, None
-    total = power[loud].sum(axis=0)
-    frequencies = np.arange(1, SPECTRUM // 2 + 1) * rate / SPECTRUM
-    cumulative = np.cumsum(total)
-    flatness = np.exp(np.mean(np.log(total + 1e-12 * total.max()))) / total.mean()
-    return (
-        float((frequencies * total).sum() / cumulative[-1]),
-        float(frequencies[np.searchsorted(cumulative, ROLLOFF_SHARE * cumulative[-1])]),
-        float(min(1.0, flatness)),
-    )
-
-
-def levels_100_hz(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.float32]:
-    """[N] RMS amplitude per hundredth of a second, without its constant part; as many as onset strengths."""
-    hop = rate // rhythm.RATE_HZ
-    frames = np.pad(samples, (0, -len(samples) % hop), mode="edge" if len(samples) else "constant").reshape(-1, hop)
-    return np.asarray(np.sqrt(np.mean((frames - np.median(samples) if len(samples) else frames) ** 2, axis=1)))
-
-
 def samples_at_full_scale(samples: npt.NDArray[np.float32]) -> int:
     """Samples at full scale or above with a neighbour of the same sign there: one alone is a peak."""
     high, low = samples >= 0.999, samples <= -0.999
     return int(sum(np.count_nonzero(side[:-1] & side[1:]) for side in (high, low)))
-
-
-def silent_spans(levels: npt.NDArray[np.float32], start_s: float, end_s: float) -> list[tuple[float, float]]:
-    """Stretches of at least `SILENCE_S_MIN` below `SILENCE_DB`, on the video's clock."""
-    quiet = np.convolve(levels.astype(np.float64) ** 2, (0.5, 0.5), "same") < 10 ** (SILENCE_DB / 10)
-    borders = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(np.int8), [0]])))
-    spans = [
-        (start_s + a / rhythm.RATE_HZ, min(end_s, start_s + b / rhythm.RATE_HZ)) for a, b in borders.reshape(-1, 2)
-    ]
-    return [(a, b) for a, b in spans if b - a >= min(SILENCE_S_MIN, end_s - start_s)]
 
 
 def _share(segments: Sequence[AudioSegment], values: Sequence[float]) -> float:

@@ -15,6 +15,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.analyzer import Profile
+from pipeline.results import ModelInfo
 from pipeline.types import SAMPLE_RATE_HZ
 
 PATCH_S: Final = 0.96
@@ -109,6 +111,26 @@ class YamNet:
         rows = [self._session.run(None, {name: patch[None, None]})[0][0] for patch in quantized]
         logits = OUTPUT_SCALE * (np.stack(rows).astype(np.float32) - OUTPUT_ZERO)
         return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float32)
+
+
+def load(profile: Profile) -> tuple[YamNet, ModelInfo]:
+    """The model from the store, and what to say of it in a report.
+
+    Raises:
+        ModelUnavailable: the weights are not there.
+    """
+    from analyzers.models.store import ModelStore
+
+    store = ModelStore(profile.models_dir)
+    files = [store.path("yamnet", file) for file in ("model.onnx", "model.data", "class_map.csv")]
+    info = ModelInfo(
+        id="google/yamnet",
+        revision="sead 0.2.1 (w8a8)",
+        backend="onnxruntime",
+        precision="int8",
+        licence="Apache-2.0",
+    )
+    return YamNet(files[0], files[2]), info
 
 
 def group_per_second(scores: Scores, classes: tuple[int, ...], seconds: int) -> npt.NDArray[np.float64]:

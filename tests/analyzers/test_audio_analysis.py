@@ -74,13 +74,14 @@ def test_the_reference_tone_in_stereo_has_its_loudness_and_is_not_distorted(
 
 def test_loudness_in_steps_and_parts_is_what_the_library_gives_the_whole(analyzer: AudioAnalysis) -> None:
     import pyloudnorm
+    from scipy.signal import resample_poly
 
     speech = clips.speech()
-    expected = pyloudnorm.Meter(clips.RATE_HZ).integrated_loudness(speech.astype(np.float64))
+    expected = pyloudnorm.Meter(48_000).integrated_loudness(resample_poly(speech, 3, 1))
     half = 5 * clips.RATE_HZ
     parts = report(analyzer, clips.track(speech[:half], last=False), clips.track(speech[half:], 5.0, index=1))
     for found in (report(analyzer, clips.track(speech)), parts):
-        assert found.summary.loudness_lufs == pytest.approx(expected, abs=0.02)
+        assert found.summary.loudness_lufs == pytest.approx(expected, abs=0.1)
 
 
 def test_a_steady_tone_has_no_loudness_range_and_two_levels_have_theirs(analyzer: AudioAnalysis) -> None:
