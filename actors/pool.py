@@ -13,6 +13,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError,
 from actors.worker import WorkerActor
 from cluster.plan import Machine, Plan, make_plan
 from pipeline.analyzer import Profile
+from pipeline.blocks import BlockItem
 from pipeline.errors import WorkerDied
 from pipeline.pool import Replica, WorkerPool
 from pipeline.registry import AnalyzerClass
@@ -39,50 +40,52 @@ class RayPool(WorkerPool):
 
     def _launch(self, classes: Mapping[str, AnalyzerClass]) -> dict[str, list[Replica]]:
         specs = [analyzer_class.spec for analyzer_class in classes.values()]
-        self.plan = plan = make_plan(specs, self._machine, self.settings.ray.decode_cpus)
+        self.plan = plan = make_plan(specs, self._machine, self.settings.ray.decode_cpus, self.settings.ray.together)
         profile = Profile(self.settings.profile, self.settings.models_dir)
-        replicas: dict[str, list[Replica]] = {}
-        for name, analyzer_class in classes.items():
-            share, options = plan.shares[name], self.options_of(analyzer_class)
-            device = "cuda:0" if share.gpu_fraction else "cpu"
-            replicas[name] = [
-                _ActorReplica(
-                    ray.remote(WorkerActor)
-                    .options(
-                        name=f"{name}:{number}:{self._id}",
-                        num_cpus=share.cpus,
-                        num_gpus=share.gpu_fraction,
-                        max_restarts=-1,  # the pool counts how often a call dies with its worker
-                        max_task_retries=0,
-                    )
-                    .remote(analyzer_class, options, device, profile, share.gpu_fraction)
+        replicas: dict[str, list[Replica]] = {name: [] for name in classes}
+        for process in plan.processes:
+            share = plan.shares[process[0]]
+            analyzers = [(classes[name], self.options_of(classes[name])) for name in process]
+            actor = (
+                ray.remote(WorkerActor)
+                .options(
+                    name=f"{'+'.join(process)}:{len(replicas[process[0]])}:{self._id}",
+                    num_cpus=sum(plan.shares[name].cpus for name in process),
+                    num_gpus=share.gpu_fraction,
+                    max_restarts=-1,  # the pool counts how often a call dies with its worker
+                    max_task_retries=0,
                 )
-                for number in range(share.replicas)
-            ]
+                .remote(analyzers, "cuda:0" if share.gpu_fraction else "cpu", profile, share.gpu_fraction)
+            )
+            for name in process:
+                replicas[name].append(_ActorReplica(actor, name))
         return replicas
 
 
 class _ActorReplica:
-    def __init__(self, actor: Any) -> None:
-        self.actor = actor
+    """One analyzer of one actor. Restarting or ending it does so to the whole process."""
+
+    def __init__(self, actor: Any, name: str) -> None:
+        self._actor, self._name = actor, name
 
     async def load(self) -> Outcome:
-        loaded: Outcome = await _answer(self.actor.load.remote())
+        loaded: Outcome = await _answer(self._actor.load.remote(self._name))
         return loaded
 
-    async def analyze(self, items: Sequence[Any]) -> list[Outcome]:
-        outcomes: list[Outcome] = await _answer(self.actor.analyze.remote(*items))
+    async def analyze(self, items: Sequence[BlockItem]) -> list[Outcome]:
+        positions, blocks = [item.position for item in items], [item.block for item in items]
+        outcomes: list[Outcome] = await _answer(self._actor.analyze.remote(self._name, positions, *blocks))
         return outcomes
 
     async def summarize(self, parts: Sequence[Any], upstream: Upstream) -> Outcome:
-        report: Outcome = await _answer(self.actor.summarize.remote(list(parts), upstream))
+        report: Outcome = await _answer(self._actor.summarize.remote(self._name, list(parts), upstream))
         return report
 
     def restart(self) -> None:
-        ray.kill(self.actor, no_restart=False)
+        ray.kill(self._actor, no_restart=False)
 
     def close(self) -> None:
-        ray.kill(self.actor)
+        ray.kill(self._actor)
 
 
 async def _answer(reference: Awaitable[Any]) -> Any:

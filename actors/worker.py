@@ -1,8 +1,9 @@
-"""The worker actor: one process around one analyzer, for as many videos as come."""
+"""The worker actor: one process around one analyzer, or a few small ones, for as many videos as come."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.analyzer import Options, Profile
@@ -13,35 +14,41 @@ from pipeline.worker import AnalyzerWorker, Outcome
 
 
 class WorkerActor:
-    """Loads its analyzer when it is created, so that Ray's restart of a dead actor loads it again.
+    """Loads its analyzers when it is created, so that Ray's restart of a dead actor loads them again.
 
     Args:
-        analyzer_class: what to run.
-        options: its settings.
+        analyzers: what to run, and with which settings.
         device: ``cpu`` or ``cuda:0`` (Ray shows each actor only the GPU that it was given).
         profile: which weights.
         gpu_share: the fraction of the GPU's memory that this process may take; Ray itself does not enforce it.
     """
 
     def __init__(
-        self, analyzer_class: AnalyzerClass, options: Options, device: str, profile: Profile, gpu_share: float = 0.0
+        self,
+        analyzers: Sequence[tuple[AnalyzerClass, Options]],
+        device: str,
+        profile: Profile,
+        gpu_share: float = 0.0,
     ) -> None:
         if gpu_share > 0:
             _cap_gpu_memory(gpu_share)
-        self._worker = AnalyzerWorker(analyzer_class, options, device, profile)
-        self._loaded = self._worker.load()
+        self._workers = {
+            analyzer_class.spec.name: AnalyzerWorker(analyzer_class, options, device, profile)
+            for analyzer_class, options in analyzers
+        }
+        self._loaded = {name: worker.load() for name, worker in self._workers.items()}
 
-    def load(self) -> Outcome:
-        """How loading went."""
-        return self._loaded
+    def load(self, name: str) -> Outcome:
+        """How loading that analyzer went."""
+        return self._loaded[name]
 
-    def analyze(self, *tables: Any) -> list[Outcome]:
-        """Outcomes of chunks, given as references to their blocks."""
-        return self._worker.analyze([from_table(table) for table in tables])
+    def analyze(self, name: str, positions: Sequence[int], *blocks: Any) -> list[Outcome]:
+        """Outcomes of chunks, given as references to their groups' blocks and the positions in them."""
+        return self._workers[name].analyze([from_table(*where) for where in zip(blocks, positions, strict=True)])
 
-    def summarize(self, parts: list[Any], upstream: Upstream) -> Outcome:
+    def summarize(self, name: str, parts: list[Any], upstream: Upstream) -> Outcome:
         """The outcome of the report."""
-        return self._worker.summarize(parts, upstream)
+        return self._workers[name].summarize(parts, upstream)
 
 
 def _cap_gpu_memory(share: float) -> None:

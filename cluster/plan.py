@@ -8,7 +8,7 @@ device's memory, and what does not fit is an error that says what would.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import PlanError
@@ -42,20 +42,27 @@ class Share:
 
 @dataclass(frozen=True)
 class Plan:
-    """The shares by analyzer name, and the CPUs that each decode stream reserves."""
+    """The shares by analyzer name, the CPUs that each decode stream reserves, and who runs in which process."""
 
     machine: Machine
     shares: dict[str, Share]
     decode_cpus: float
+    processes: tuple[tuple[str, ...], ...]
 
 
-def make_plan(specs: Iterable[AnalyzerSpec], machine: Machine, decode_cpus: float = 1.0) -> Plan:
+def make_plan(
+    specs: Iterable[AnalyzerSpec],
+    machine: Machine,
+    decode_cpus: float = 1.0,
+    together: Sequence[Sequence[str]] = (),
+) -> Plan:
     """Fit the analyzers to the machine.
 
     Args:
         specs: those to run.
         machine: what there is.
         decode_cpus: the share each decode stream would like.
+        together: names that share a process, where they need no GPU and no replicas; names not in `specs` are ignored.
 
     Raises:
         PlanError: the GPU analyzers do not fit; the message says by how much and what would help.
@@ -78,7 +85,7 @@ def make_plan(specs: Iterable[AnalyzerSpec], machine: Machine, decode_cpus: floa
             gpu_gb=0.0 if index is None else spec.gpu_gb,
             gpu_index=index,
         )
-    return Plan(machine, shares, decode_cpus)
+    return Plan(machine, shares, decode_cpus, _processes(shares, together))
 
 
 def gpu_sizes_gb() -> tuple[float, ...]:
@@ -101,6 +108,17 @@ def decode_share(machine: Machine, wanted: float) -> float:
 def fraction(gpu_gb: float, device_gb: float) -> float:
     """The fraction of a device that is at least `gpu_gb`, in Ray's arithmetic."""
     return math.ceil(gpu_gb / device_gb * _DIGITS) / _DIGITS
+
+
+def _processes(shares: dict[str, Share], together: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """One process per replica, but for those that share one."""
+    small = {name for name, share in shares.items() if share.replicas == 1 and not share.gpu_fraction}
+    group_of = {name: number for number, group in enumerate(together) for name in group if name in small}
+    groups: dict[int, list[str]] = {}
+    for name, number in group_of.items():
+        groups.setdefault(number, []).append(name)
+    alone = [(name,) for name, share in shares.items() if name not in group_of for _ in range(share.replicas)]
+    return (*alone, *(tuple(names) for names in groups.values()))
 
 
 def _place(specs: list[AnalyzerSpec], machine: Machine) -> dict[str, int]:

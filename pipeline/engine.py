@@ -31,7 +31,7 @@ from pipeline.results import (
     VideoReport,
 )
 from pipeline.settings import EngineSettings
-from pipeline.source import Chunk, FrameSource
+from pipeline.source import Chunk, ChunkGroup, FrameSource
 from pipeline.types import Audio, View
 from pipeline.worker import Outcome, failure
 
@@ -135,9 +135,8 @@ class Engine:
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """A chunk in flight, and how many analyzers have yet to answer it."""
+    """The memory of a group in flight, and how many answers about its chunks are still to come."""
 
-    chunk: Chunk | None
     consumers: int
     nbytes: int
 
@@ -146,7 +145,7 @@ class _Held:
 class _Member:
     """One analyzer's state within one video."""
 
-    inbox: asyncio.Queue[_Held | None]
+    inbox: asyncio.Queue[tuple[Chunk, _Held] | None]
     ended: asyncio.Future[Report[Any, Any] | None]
     dropped: bool = False
     queued_s: float = 0.0
@@ -237,21 +236,26 @@ class _Run:
         finally:
             await stream.aclose()
 
-    async def _deliver(self, chunk: Chunk) -> bool:
-        """Hand a chunk to those who read its view. False when nobody is left who reads anything."""
-        readers = self._selection.audio if chunk.view is None else self._selection.views[chunk.view]
-        members = [self._members[name] for name in readers if not self._members[name].dropped]
-        if members:
+    async def _deliver(self, group: ChunkGroup) -> bool:
+        """Hand chunks to those who read their view. False when nobody is left who reads anything."""
+        if any(self._readers(chunk.view) for chunk in group.chunks):
             for budget in self._budgets:
-                await budget.acquire(chunk.nbytes)
-            held = _Held(chunk, len(members), chunk.nbytes)
+                await budget.acquire(group.nbytes)
+            # Only now: an analyzer that has ended while we waited would never answer.
+            deliveries = [(chunk, member) for chunk in group.chunks for member in self._readers(chunk.view)]
+            held = _Held(len(deliveries), group.nbytes)
             self._held.add(held)
-            for member in members:
-                member.inbox.put_nowait(held)
+            for chunk, member in deliveries:
+                member.inbox.put_nowait((chunk, held))
                 if chunk.last:
                     member.inbox.put_nowait(None)
-        reading = (*self._selection.audio, *(name for names in self._selection.views.values() for name in names))
-        return any(not self._members[name].dropped for name in reading)
+            if not deliveries:
+                self._let_go(held)
+        return any(self._readers(view) for view in (None, *self._selection.views))
+
+    def _readers(self, view: View | None) -> list[_Member]:
+        names = self._selection.audio if view is None else self._selection.views[view]
+        return [self._members[name] for name in names if not self._members[name].dropped]
 
     def _answered(self, held: _Held) -> None:
         held.consumers -= 1
@@ -261,7 +265,6 @@ class _Run:
     def _let_go(self, held: _Held) -> None:
         if held in self._held:
             self._held.discard(held)
-            held.chunk = None
             for budget in self._budgets:
                 budget.release(held.nbytes)
 
@@ -322,24 +325,24 @@ class _Run:
         return [_value(outcome) for outcome in outcomes]
 
     async def _read(self, name: str, member: _Member) -> None:
-        while (held := await member.inbox.get()) is not None:
+        while (delivery := await member.inbox.get()) is not None:
+            chunk, held = delivery
             if any(answer.done() and not answer.result().ok for answer in member.answers[-8:]):
                 self._answered(held)
                 return
-            answer = asyncio.ensure_future(self._call(name, member, held))
+            answer = asyncio.ensure_future(self._call(name, member, chunk))
             # As a callback and not in the task: one that is cancelled before its first step never runs.
             answer.add_done_callback(lambda _, held=held: self._answered(held))  # type: ignore[misc]
             member.answers.append(answer)
 
-    async def _call(self, name: str, member: _Member, held: _Held) -> Outcome:
-        assert held.chunk is not None
-        sent_s, end_s = time.perf_counter(), held.chunk.end_s
-        outcome = await self._pool.analyze(name, held.chunk.item)
+    async def _call(self, name: str, member: _Member, chunk: Chunk) -> Outcome:
+        sent_s = time.perf_counter()
+        outcome = await self._pool.analyze(name, chunk.item)
         now_s = time.perf_counter()
         member.queued_s += max(0.0, now_s - sent_s - outcome.busy_s)
         member.busy_s, member.cpu_s = member.busy_s + outcome.busy_s, member.cpu_s + outcome.cpu_s
         member.chunks += 1
-        member.reached_s = max(member.reached_s, end_s)
+        member.reached_s = max(member.reached_s, chunk.end_s)
         if member.first_s is None:
             member.first_s = now_s - self._start_s
         begun_s = now_s - outcome.busy_s - self._start_s
@@ -371,9 +374,9 @@ class _Run:
         await asyncio.gather(*member.answers, return_exceptions=True)
         member.answers.clear()
         while not member.inbox.empty():
-            held = member.inbox.get_nowait()
-            if held is not None:
-                self._answered(held)
+            delivery = member.inbox.get_nowait()
+            if delivery is not None:
+                self._answered(delivery[1])
 
     def _timing(self, member: _Member) -> Timing:
         return Timing(

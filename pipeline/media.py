@@ -23,7 +23,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from pipeline.errors import MediaLimit, MediaMissing, MediaUnreadable
 from pipeline.results import VideoFacts
@@ -146,7 +146,10 @@ def decode(
     See `decode_groups`, whose groups this yields one item after the other.
     """
     for group in decode_groups(path, video_id=video_id, views=views, audio=audio, limits=limits, chunk_s=chunk_s):
-        yield from group
+        if isinstance(group, DecodeStats):
+            yield group
+        else:
+            yield from group
 
 
 def decode_groups(
@@ -157,8 +160,8 @@ def decode_groups(
     audio: bool = False,
     limits: Limits | None = None,
     chunk_s: float = CHUNK_S,
-) -> Iterator[Sequence[AudioTrack | FrameBatch | DecodeStats]]:
-    """Decode each wanted stream once. What becomes ready at the same moment comes as one group.
+) -> Iterator[Sequence[AudioTrack | FrameBatch] | DecodeStats]:
+    """Decode each wanted stream once. What becomes ready at the same moment comes as one group; `DecodeStats` ends it.
 
     The sound comes first because its analyzers are few and long, and reading it costs a few milliseconds per second.
     The sequence depends on the file and the arguments alone.
@@ -195,7 +198,7 @@ def decode_groups(
             raise MediaUnreadable(f"{Path(path).name}: no picture could be decoded ({losses.bad} damaged packets)")
         yield maker.finish()
         video_end_s = maker.end_s
-    stats = DecodeStats(
+    yield DecodeStats(
         frames=frames,
         bad_packets=losses.bad,
         lost=losses.spans,
@@ -204,7 +207,6 @@ def decode_groups(
         cpu_s=time.process_time() - cpu_start,
         wall_s=time.perf_counter() - wall_start,
     )
-    yield (stats,)
 
 
 # --- opening and checking ---------------------------------------------------------------------------------------------
@@ -481,11 +483,12 @@ def _colorspace(frame: Any) -> Colorspace:
     return known.get(matrix, Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601)
 
 
-def _picture(frame: Any, width: int, height: int) -> npt.NDArray[np.uint8]:
+def _picture(reformatter: VideoReformatter, frame: Any, width: int, height: int) -> npt.NDArray[np.uint8]:
     """The frame as upright RGB [height, width, 3]."""
     clockwise = _clockwise(frame)
     turned = clockwise % 180 != 0
-    scaled = frame.reformat(
+    scaled = reformatter.reformat(
+        frame,
         width=height if turned else width,
         height=width if turned else height,
         format="rgb24",
@@ -529,6 +532,8 @@ class _ViewBuilder:
         self._grid: int | None = None
         self._index = 0
         self._size: tuple[int, int] | None = None
+        # One for each view: it keeps the scaler's tables, which `frame.reformat` would compute for every frame.
+        self._reformatter = VideoReformatter()
 
     def add(self, pts_s: float, frame: Any) -> Iterator[FrameBatch]:
         if not self._sampler.takes(pts_s):
@@ -542,7 +547,7 @@ class _ViewBuilder:
         self._grid = grid
         # The first frame fixes the size: a stream that changes resolution midway is scaled to it.
         self._size = self._size or view_size(self._view, *_upright_size(frame))
-        self._frames.append(_picture(frame, *self._size))
+        self._frames.append(_picture(self._reformatter, frame, *self._size))
         self._pts.append(pts_s)
 
     def finish(self, end_s: float) -> Iterator[FrameBatch]:

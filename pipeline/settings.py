@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,6 +54,12 @@ class EngineSettings(BaseModel):
     )
 
 
+TOGETHER: Final = [
+    ["cut_analysis", "color_analysis", "content_quality"],
+    ["audio_analysis", "speech_rate", "cross_analyzer_intelligence"],
+]
+
+
 class RaySettings(BaseModel):
     """How a local Ray is started when none is running."""
 
@@ -63,6 +69,10 @@ class RaySettings(BaseModel):
     # Must exceed engine.bytes_in_flight, or the store spills to disk.
     object_store_bytes: int = Field(default=1024 * MIB, description="shared memory for decoded chunks")
     decode_cpus: float = Field(default=1.0, description="CPU share reserved for each decode stream")
+    # More in one process: less memory and a faster start. Fewer: more of them compute at once, and die alone.
+    together: list[list[str]] = Field(
+        default=TOGETHER, description="small analyzers that share a worker process; never those on a GPU or replicated"
+    )
 
 
 class Settings(BaseSettings):

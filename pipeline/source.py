@@ -17,14 +17,13 @@ from pipeline.types import AudioTrack, FrameBatch, View
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One decoded item on its way to the analyzers, without its pixels where they lie elsewhere.
+    """One decoded item on its way to the analyzers.
 
     Args:
         view: which sampling; None is the sound.
         index: the chunk's number within the view.
         last: whether the view ends with it.
         end_s: the end of what it covers, in seconds.
-        nbytes: what it holds in memory until it is dropped.
         item: what the worker pool takes: the `FrameBatch` or `AudioTrack`, or a reference to it.
     """
 
@@ -32,8 +31,23 @@ class Chunk:
     index: int
     last: bool
     end_s: float
-    nbytes: int
     item: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkGroup:
+    """Chunks that were ready at the same moment: usually one second of every view.
+
+    They lie in one piece of memory, which is free when the last of them is done with: one piece costs the object store
+    as much as one small chunk, and five analyzers' worth of them five times that.
+
+    Args:
+        chunks: at least one.
+        nbytes: what they hold together.
+    """
+
+    chunks: tuple[Chunk, ...]
+    nbytes: int
 
 
 class FrameSource(Protocol):
@@ -44,17 +58,26 @@ class FrameSource(Protocol):
 
     def stream(
         self, path: str, *, video_id: str, views: Sequence[View], audio: bool
-    ) -> AsyncGenerator[Chunk | DecodeStats, None]:
-        """Chunks in the order of `pipeline.media.decode`, then one `DecodeStats`. Closing it stops the decoder.
+    ) -> AsyncGenerator[ChunkGroup | DecodeStats, None]:
+        """The groups of `pipeline.media.decode_groups`, in their order, then one `DecodeStats`. Closing it stops the decoder.
 
         Decoding advances only as far as chunks are taken, but for a few that wait in between. Raises `MediaError`.
         """
 
 
-def describe(item: FrameBatch | AudioTrack) -> Chunk:
-    """The chunk around an item that is here."""
-    view = item.view if isinstance(item, FrameBatch) else None
-    return Chunk(view=view, index=item.index, last=item.last, end_s=item.end_s, nbytes=item.nbytes, item=item)
+def describe(group: Sequence[FrameBatch | AudioTrack]) -> ChunkGroup:
+    """The group around items that are here."""
+    chunks = [
+        Chunk(
+            view=item.view if isinstance(item, FrameBatch) else None,
+            index=item.index,
+            last=item.last,
+            end_s=item.end_s,
+            item=item,
+        )
+        for item in group
+    ]
+    return ChunkGroup(tuple(chunks), sum(item.nbytes for item in group))
 
 
 class LocalFrameSource:
@@ -75,12 +98,12 @@ class LocalFrameSource:
 
     async def stream(
         self, path: str, *, video_id: str, views: Sequence[View], audio: bool
-    ) -> AsyncGenerator[Chunk | DecodeStats, None]:
+    ) -> AsyncGenerator[ChunkGroup | DecodeStats, None]:
         """See `FrameSource.stream`."""
-        child = Child(media.decode, path, video_id=video_id, views=tuple(views), audio=audio, limits=self._limits)
+        child = Child(media.decode_groups, path, video_id=video_id, views=tuple(views), audio=audio, limits=self._limits)
         try:
-            items = child.items(self._limits.decode_stall_s_max)
-            while (item := await asyncio.to_thread(next, items, None)) is not None:
-                yield item if isinstance(item, DecodeStats) else describe(item)
+            groups = child.items(self._limits.decode_stall_s_max)
+            while (group := await asyncio.to_thread(next, groups, None)) is not None:
+                yield group if isinstance(group, DecodeStats) else describe(group)
         finally:
             child.close()

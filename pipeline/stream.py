@@ -1,8 +1,8 @@
-"""The decode pass as a Ray Data stage: one task per video, whose generator stores each chunk at once.
+"""The decode pass as a Ray Data stage: one task per video, whose generator stores each group of chunks at once.
 
-Chunks leave the stage in groups that become ready together: a block of a few hundred bytes that describes the group,
-which the engine reads, then a block for each chunk, whose reference the engine hands to actors unread. Nothing is
-copied on the way: the actor's arrays lie in shared memory.
+A group is one block, since a block costs the same few milliseconds whatever its size. The engine reads its description
+and hands its reference to actors with the position of the chunk that each is to take. Nothing is copied on the way: the
+actors' arrays lie in shared memory.
 
 `iter_internal_ref_bundles` and the backpressure policy are internal names of Ray, pinned in pyproject.toml; they are
 used here and nowhere else.
@@ -17,12 +17,10 @@ import logging
 import threading
 import uuid
 import warnings
-from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import ray
 import ray.data
 from ray.data._internal.execution.backpressure_policy import ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY
@@ -31,12 +29,12 @@ from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import media
-from pipeline.blocks import head_of, row, to_table
+from pipeline.blocks import BlockItem, head_of, row, to_table
 from pipeline.errors import DecoderCrashed, MediaError
 from pipeline.media import DecodeStats
 from pipeline.results import VideoFacts
 from pipeline.settings import Limits
-from pipeline.source import Chunk
+from pipeline.source import Chunk, ChunkGroup
 from pipeline.types import View
 
 if TYPE_CHECKING:
@@ -46,8 +44,8 @@ BLOCK_BYTES: Final = 1
 """Ray Data closes a block as soon as it holds this much: every row becomes a block of its own."""
 AHEAD_BYTES: Final = 64 * 1024 * 1024
 """Decoded bytes that wait for the engine. Less: the decoder stops and goes. More: memory per video."""
-BLOCKS_BUFFERED: Final = 16
-"""Blocks that wait unread behind the decoder. Fewer: it stops after each chunk until Ray Data polls. More: memory."""
+BLOCKS_BUFFERED: Final = 2
+"""Blocks that wait unread behind the decoder. Fewer: it stops after each group until Ray Data polls. More: memory."""
 GUARD_S: Final = 30.0
 """How often Ray Data may read one more block although it is held back."""
 POLL_S: Final = 0.1
@@ -58,9 +56,8 @@ _context_lock = threading.Lock()
 
 
 def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
-    """Ray Data's side: a row that names a video becomes a row of descriptions, the chunks they describe, and so on."""
-    nothing = np.zeros(0, np.uint8)
-    yield row(json.dumps([{"started": True}]), nothing)
+    """Ray Data's side: a row that names a video becomes a row for each group, and one for how it ended."""
+    yield row({"started": True})
     for request in batch.column("request").to_pylist():
         asked = json.loads(request)
         if asked is None:
@@ -71,14 +68,10 @@ def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
             for group in media.decode_groups(
                 asked["path"], video_id=asked["video_id"], views=views, audio=asked["audio"], limits=limits
             ):
-                heads = [asdict(item) if isinstance(item, DecodeStats) else head_of(item) for item in group]
-                yield row(json.dumps(heads), nothing)
-                for item in group:
-                    if not isinstance(item, DecodeStats):
-                        yield to_table(item)
+                yield row({"stats": asdict(group)}) if isinstance(group, DecodeStats) else to_table(group)
         except MediaError as error:
             # As data: an exception would come back wrapped in Ray Data's own, and be retried.
-            yield row(json.dumps([{"error": str(error)}]), nothing)
+            yield row({"error": str(error)})
 
 
 @ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
@@ -123,7 +116,7 @@ class RayFrameSource:
 
     async def stream(
         self, path: str, *, video_id: str, views: Sequence[View], audio: bool
-    ) -> AsyncGenerator[Chunk | DecodeStats, None]:
+    ) -> AsyncGenerator[ChunkGroup | DecodeStats, None]:
         """See `FrameSource.stream`."""
         request = {"path": path, "video_id": video_id, "audio": audio, "views": [asdict(view) for view in views]}
         puller = _Puller(json.dumps(request | {"limits": self._limits.model_dump()}), self._decode_cpus)
@@ -165,7 +158,7 @@ class _Puller:
         item = await self._arrived.get()
         if isinstance(item, BaseException):
             raise item
-        if isinstance(item, Chunk):
+        if isinstance(item, ChunkGroup):
             self._count(-item.nbytes)
         return item
 
@@ -194,34 +187,28 @@ class _Puller:
         except RuntimeError:
             self._closed.set()  # the loop has ended, and with it whoever waited
 
-    def _read(self, reference: Any) -> list[dict[str, Any]]:
-        """What the next blocks are. Start and end of the pass have no blocks."""
-        heads: list[dict[str, Any]] = json.loads(ray.get(reference).column("head")[0].as_py())
-        if "started" in heads[0]:
+    def _read(self, reference: Any) -> None:
+        head = head_of(ray.get(reference))
+        if isinstance(head, list):
+            group = _group(head, reference)
+            self._count(group.nbytes)
+            self._put(group)
+        elif "stats" in head:
+            self._put(DecodeStats(**head["stats"] | {"lost": [tuple(span) for span in head["stats"]["lost"]]}))
+        elif "error" in head:
+            raise MediaError(head["error"])
+        else:
             self._loop.call_soon_threadsafe(self.started.set)
-            return []
-        if "error" in heads[0]:
-            raise MediaError(heads[0]["error"])
-        if "passes" in heads[0]:
-            self._put(DecodeStats(**heads[0] | {"lost": [tuple(span) for span in heads[0]["lost"]]}))
-            return []
-        return heads
 
     def _pull(self, request: str, decode_cpus: float) -> None:
         bundles: Iterator[Any] = iter(())
         try:
             bundles = _dataset(request, decode_cpus, self.id).iter_internal_ref_bundles()
-            heads: deque[dict[str, Any]] = deque()
             for bundle in bundles:
                 for entry in bundle.blocks:
                     if self._closed.is_set():
                         return
-                    if heads:
-                        chunk = _chunk(heads.popleft(), entry.ref)
-                        self._count(chunk.nbytes)
-                        self._put(chunk)
-                    else:
-                        heads.extend(self._read(entry.ref))
+                    self._read(entry.ref)
             self._put(_DONE)
         except MediaError as error:
             self._fail(error)
@@ -262,15 +249,18 @@ class _HoldBack(BackpressurePolicy):  # type: ignore[misc]
         return 0
 
 
-def _chunk(head: dict[str, Any], reference: Any) -> Chunk:
-    return Chunk(
-        view=View(**head["view"]) if head["view"] else None,
-        index=head["index"],
-        last=head["last"],
-        end_s=head["end_s"],
-        nbytes=head["nbytes"],
-        item=reference,
-    )
+def _group(heads: list[dict[str, Any]], reference: Any) -> ChunkGroup:
+    chunks = [
+        Chunk(
+            view=View(**head["view"]) if head["view"] else None,
+            index=head["index"],
+            last=head["last"],
+            end_s=head["end_s"],
+            item=BlockItem(reference, position),
+        )
+        for position, head in enumerate(heads)
+    ]
+    return ChunkGroup(tuple(chunks), sum(head["nbytes"] for head in heads))
 
 
 def _dataset(request: str, decode_cpus: float, puller_id: str = "") -> Any:

@@ -17,9 +17,9 @@ from actors.pool import RayPool
 from benchmarks.measure import spilled
 from pipeline.blocks import from_table, to_table
 from pipeline.errors import MediaError, MediaMissing, MediaUnreadable
-from pipeline.media import decode
+from pipeline.media import DecodeStats, decode, decode_groups
 from pipeline.settings import Limits, Settings
-from pipeline.source import Chunk
+from pipeline.source import ChunkGroup
 from pipeline.stream import AHEAD_BYTES, RayFrameSource
 from pipeline.types import MOTION, READ, SCAN, THUMB, AudioTrack, FrameBatch
 from tests import toys
@@ -33,14 +33,16 @@ CLASSES = (toys.Brightness, toys.Frames, toys.Sound, toys.Needs, toys.Uses)
 
 
 def test_blocks_keep_everything_and_are_read_only(clip: Path) -> None:
-    for item in decode(clip, video_id="v", views=(MOTION,), audio=True):
-        if not isinstance(item, FrameBatch | AudioTrack):
+    for group in decode_groups(clip, video_id="v", views=(MOTION, THUMB), audio=True):
+        if isinstance(group, DecodeStats):
             continue
-        back = from_table(to_table(item))
-        assert repr(back) == repr(item)
-        array = back.frames if isinstance(back, FrameBatch) else back.samples
-        assert not array.flags.writeable
-        assert (array == (item.frames if isinstance(item, FrameBatch) else item.samples)).all()
+        table = to_table(group)
+        for position, item in enumerate(group):
+            back = from_table(table, position)
+            assert repr(back) == repr(item)
+            array = back.frames if isinstance(back, FrameBatch) else back.samples
+            assert not array.flags.writeable
+            assert (array == (item.frames if isinstance(item, FrameBatch) else item.samples)).all()
 
 
 async def test_the_report_is_the_same_as_over_threads(clip: Path, ray_machine: Any) -> None:
@@ -48,6 +50,19 @@ async def test_the_report_is_the_same_as_over_threads(clip: Path, ray_machine: A
     over_threads, _ = await run(clip, *CLASSES)
     assert content(over_ray) == content(over_threads)
     assert over_ray.run.decode_passes == 1
+
+
+async def test_analyzers_that_share_a_process_give_the_same_report_and_die_together_without_loss(
+    clip: Path, ray_machine: Any, tmp_path: Path
+) -> None:
+    settings = Settings(
+        ray={"together": [["brightness", "frames", "needs"]]},  # type: ignore[arg-type]
+        analyzers={"brightness": {"folder": str(tmp_path)}},
+    )
+    report, _ = await run(clip, toys.DiesOnce, toys.Frames, toys.Needs, machine=ray_machine, settings=settings)
+    assert (tmp_path / "died").exists()
+    apart, _ = await run(clip, toys.Brightness, toys.Frames, toys.Needs)
+    assert content(report) == content(apart)
 
 
 async def test_several_videos_at_once(clip: Path, ray_machine: Any) -> None:
@@ -59,10 +74,10 @@ async def test_several_videos_at_once(clip: Path, ray_machine: Any) -> None:
 async def test_chunks_arrive_by_reference_in_order(clip: Path, ray_machine: Any) -> None:
     source = RayFrameSource(decode_cpus=0.5)
     items = [item async for item in source.stream(str(clip), video_id="v", views=(THUMB, SCAN), audio=True)]
-    chunks = [item for item in items if isinstance(item, Chunk)]
-    assert all(isinstance(chunk.item, ray.ObjectRef) for chunk in chunks)
+    chunks = [chunk for group in items if isinstance(group, ChunkGroup) for chunk in group.chunks]
+    assert all(isinstance(chunk.item.block, ray.ObjectRef) for chunk in chunks)
     here = list(decode(clip, video_id="v", views=(THUMB, SCAN), audio=True))[:-1]
-    assert [repr(from_table(ray.get(chunk.item))) for chunk in chunks] == [repr(item) for item in here]
+    assert [repr(from_table(ray.get(chunk.item.block), chunk.item.position)) for chunk in chunks] == [repr(item) for item in here]
 
 
 async def test_the_store_is_empty_after_a_run_and_nothing_was_spilled(clip: Path, ray_machine: Any) -> None:
@@ -111,7 +126,7 @@ async def test_closing_a_stream_early_frees_the_decoder(clip: Path, ray_machine:
     source = RayFrameSource(decode_cpus=0.5)
     for _ in range(4):  # a decoder that was not freed would hold its CPU share, and the third would wait for it
         stream = source.stream(str(clip), video_id="v", views=(SCAN,), audio=False)
-        assert isinstance(await asyncio.wait_for(anext(stream), 30), Chunk)
+        assert isinstance(await asyncio.wait_for(anext(stream), 30), ChunkGroup)
         await stream.aclose()
 
 
