@@ -407,12 +407,48 @@ def _decode_frames(path: Path, losses: _Losses, limits: Limits) -> Iterator[tupl
             last_s = pts_s
 
 
+class _Mono:
+    """Samples of decoded sound as mono float32 at 16 kHz.
+
+    Frames (20 ms) are collected to a second before they are resampled and copied out: a call costs as much as its work.
+    """
+
+    def __init__(self) -> None:
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        self._fifo = av.AudioFifo()
+        self._shape: tuple[str, str, int] | None = None
+
+    def add(self, frame: Any) -> Iterator[npt.NDArray[np.float32]]:
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._shape not in (None, shape):
+            yield from self.flush()  # a stream may change its channels midway
+        self._shape = shape
+        frame.pts = None  # the resampler would otherwise fill or cut by itself
+        self._fifo.write(frame)
+        if self._fifo.samples >= frame.sample_rate:
+            yield from self.flush()
+
+    def flush(self) -> Iterator[npt.NDArray[np.float32]]:
+        """What was collected."""
+        if self._fifo.samples:
+            for out in self._resampler.resample(self._fifo.read()):
+                yield out.to_ndarray().reshape(-1)
+            self._fifo = av.AudioFifo()
+
+    def finish(self) -> Iterator[npt.NDArray[np.float32]]:
+        """The rest, with what the resampler's filter held back."""
+        yield from self.flush()
+        for out in self._resampler.resample(None):
+            yield out.to_ndarray().reshape(-1)
+
+
 def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioTrack]:
     """The sound as mono 16 kHz parts of at most `AUDIO_PART_S`; holes become silence. At least one, maybe empty."""
     part_size = int(AUDIO_PART_S * SAMPLE_RATE_HZ)
     pending: list[npt.NDArray[np.float32]] = []
-    held = total = index = 0
-    start_s: float | None = None
+    held = index = early = 0
+    start_s = end_s = 0.0
+    begun = False
 
     def take(count: int) -> npt.NDArray[np.float32]:
         nonlocal pending, held
@@ -420,39 +456,39 @@ def _decode_audio(path: Path, video_id: str, losses: _Losses) -> Iterator[AudioT
         pending, held = [joined[count:]], len(joined) - count
         return np.clip(np.nan_to_num(joined[:count]), -SOUND_MAX, SOUND_MAX)
 
+    def keep(pieces: Iterator[npt.NDArray[np.float32]]) -> None:
+        nonlocal held, early
+        for samples in pieces:
+            kept = samples[early:]
+            early -= len(samples) - len(kept)
+            pending.append(kept)
+            held += len(kept)
+
     with _open(path) as container:
         _, stream = _pick_streams(container)
         if stream is not None:
             zero_s = _zero_s(container)
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+            mono = _Mono()
             for frame in _decoded(container, stream, losses):
                 pts_s = frame.pts * float(frame.time_base) - zero_s
                 losses.good(pts_s, pts_s)
-                if start_s is None:
-                    start_s = max(0.0, pts_s)
-                hole_s = pts_s - (start_s + total / SAMPLE_RATE_HZ)
-                if hole_s > AUDIO_GAP_S and total:
-                    silence = np.zeros(int(hole_s * SAMPLE_RATE_HZ), np.float32)
-                    pending.append(silence)
-                    held, total = held + len(silence), total + len(silence)
-                for samples in _resampled(resampler, frame, skip_before_s=-pts_s):
-                    pending.append(samples)
-                    held, total = held + len(samples), total + len(samples)
+                if not begun:
+                    begun, start_s, end_s = True, max(0.0, pts_s), pts_s
+                    early = int(max(0.0, -pts_s) * SAMPLE_RATE_HZ)  # an encoder's delay, before the clock's zero
+                hole_s = pts_s - end_s
+                if hole_s > AUDIO_GAP_S:
+                    keep(mono.flush())
+                    keep(iter((np.zeros(int(hole_s * SAMPLE_RATE_HZ), np.float32),)))
+                    end_s = pts_s
+                end_s += frame.samples / frame.sample_rate
+                keep(mono.add(frame))
                 while held > part_size:
                     yield AudioTrack(
                         video_id, take(part_size), SAMPLE_RATE_HZ, start_s + index * AUDIO_PART_S, index, last=False
                     )
                     index += 1
-            for out in resampler.resample(None):
-                pending.append(out.to_ndarray().reshape(-1))
-                held += out.samples
-    yield AudioTrack(video_id, take(held), SAMPLE_RATE_HZ, (start_s or 0.0) + index * AUDIO_PART_S, index, last=True)
-
-
-def _resampled(resampler: av.AudioResampler, frame: Any, skip_before_s: float) -> Iterator[npt.NDArray[np.float32]]:
-    frame.pts = None  # the resampler would otherwise fill or cut by itself
-    for out in resampler.resample(frame):
-        yield out.to_ndarray().reshape(-1)[max(0, int(skip_before_s * SAMPLE_RATE_HZ)) :]
+            keep(mono.finish())
+    yield AudioTrack(video_id, take(held), SAMPLE_RATE_HZ, start_s + index * AUDIO_PART_S, index, last=True)
 
 
 # --- views ------------------------------------------------------------------------------------------------------------
