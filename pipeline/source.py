@@ -59,9 +59,9 @@ class FrameSource(Protocol):
     def stream(
         self, path: str, *, video_id: str, views: Sequence[View], audio: bool
     ) -> AsyncGenerator[ChunkGroup | DecodeStats, None]:
-        """The groups of `pipeline.media.decode_groups`, in their order, then one `DecodeStats`. Closing it stops the decoder.
+        """The groups of `pipeline.media.decode_groups` in their order, then one `DecodeStats`.
 
-        Decoding advances only as far as chunks are taken, but for a few that wait in between. Raises `MediaError`.
+        Closing it stops the decoder. Decoding advances only as far as chunks are taken, but for a few that wait in between. Raises `MediaError`.
         """
 
 
@@ -100,7 +100,9 @@ class LocalFrameSource:
         self, path: str, *, video_id: str, views: Sequence[View], audio: bool
     ) -> AsyncGenerator[ChunkGroup | DecodeStats, None]:
         """See `FrameSource.stream`."""
-        child = Child(media.decode_groups, path, video_id=video_id, views=tuple(views), audio=audio, limits=self._limits)
+        child = Child(
+            media.decode_groups, path, video_id=video_id, views=tuple(views), audio=audio, limits=self._limits
+        )
         try:
             groups = child.items(self._limits.decode_stall_s_max)
             while (group := await asyncio.to_thread(next, groups, None)) is not None:

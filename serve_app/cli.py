@@ -147,7 +147,11 @@ def plan(
         graph = Graph(analyzer_class.spec for analyzer_class in classes.values())
         names = graph.closure(_names(analyzers)).names
         machine = this_machine(cpus, sizes)
-        Console().print(plan_table(make_plan([graph.specs[n] for n in names], machine, settings.ray.decode_cpus, settings.ray.together)))
+        Console().print(
+            plan_table(
+                make_plan([graph.specs[n] for n in names], machine, settings.ray.decode_cpus, settings.ray.together)
+            )
+        )
         return EXIT_DONE
 
     _guarded(debug, run)

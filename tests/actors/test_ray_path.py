@@ -21,7 +21,7 @@ from pipeline.media import DecodeStats, decode, decode_groups
 from pipeline.settings import Limits, Settings
 from pipeline.source import ChunkGroup
 from pipeline.stream import AHEAD_BYTES, RayFrameSource
-from pipeline.types import MOTION, READ, SCAN, THUMB, AudioTrack, FrameBatch
+from pipeline.types import MOTION, READ, SCAN, THUMB, FrameBatch
 from tests import toys
 from tests.media.encode import write_clip
 from tests.media.patterns import moving_pattern
@@ -77,7 +77,9 @@ async def test_chunks_arrive_by_reference_in_order(clip: Path, ray_machine: Any)
     chunks = [chunk for group in items if isinstance(group, ChunkGroup) for chunk in group.chunks]
     assert all(isinstance(chunk.item.block, ray.ObjectRef) for chunk in chunks)
     here = list(decode(clip, video_id="v", views=(THUMB, SCAN), audio=True))[:-1]
-    assert [repr(from_table(ray.get(chunk.item.block), chunk.item.position)) for chunk in chunks] == [repr(item) for item in here]
+    assert [repr(from_table(ray.get(chunk.item.block), chunk.item.position)) for chunk in chunks] == [
+        repr(item) for item in here
+    ]
 
 
 async def test_the_store_is_empty_after_a_run_and_nothing_was_spilled(clip: Path, ray_machine: Any) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import MediaLimit, MediaMissing, MediaUnreadable
-from pipeline.media import DecodeStats, decode, probe, view_size
+from pipeline.media import DecodeStats, decode, probe
 from pipeline.settings import Limits
 from pipeline.types import MOTION, NATIVE, READ, SCAN, THUMB, AudioTrack, FrameBatch, View
+from pipeline.views import view_size
 from tests.media.encode import write_clip
 from tests.media.patterns import flat, moving_pattern, tone
 
