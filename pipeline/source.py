@@ -61,7 +61,8 @@ class FrameSource(Protocol):
     ) -> AsyncGenerator[ChunkGroup | DecodeStats, None]:
         """The groups of `pipeline.media.decode_groups` in their order, then one `DecodeStats`.
 
-        Closing it stops the decoder. Decoding advances only as far as chunks are taken, but for a few that wait in between. Raises `MediaError`.
+        Closing it stops the decoder. Decoding advances only as far as groups are taken, but for a few that wait in
+        between. Raises `MediaError`.
         """
 
 
