@@ -94,6 +94,7 @@ class CameraAnalysis(Analyzer[CameraPart, CameraReport]):
     """Camera motion from corner tracks."""
 
     spec = AnalyzerSpec("camera_analysis", version="1", needs=MOTION)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Nothing to read: the method is classical."""

@@ -127,6 +127,7 @@ class ColorAnalysis(Analyzer[ColorPart, ColorReport]):
     """Palette, look and grading."""
 
     spec = AnalyzerSpec("color_analysis", version="1", needs=SCAN, cpus=0.5)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Nothing to read: the method is classical."""

@@ -131,6 +131,7 @@ class ContentQuality(Analyzer[QualityPart, QualityReport]):
     """Sharpness, noise, exposure, blockiness, banding."""
 
     spec = AnalyzerSpec("content_quality", version="1", needs=NATIVE)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Nothing to read: the measures are classical."""

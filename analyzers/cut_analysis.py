@@ -114,6 +114,7 @@ class CutAnalysis(Analyzer[CutPart, CutReport]):
     """Cuts, dissolves, fades and shots."""
 
     spec = AnalyzerSpec("cut_analysis", version="1", needs=THUMB, cpus=0.5)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Nothing to read: the methods are classical."""

@@ -51,6 +51,8 @@ class Analyzer(ABC, Generic[Part, ReportT]):
     spec: ClassVar[AnalyzerSpec]
     options_model: ClassVar[type[Options]] = Options
     report_model: ClassVar[type[Report[Any, Any]]]
+    tiles: ClassVar[bool] = False
+    """Whether segments follow each other without a gap from the first to the last moment of what was read."""
     model: ModelInfo
     """Which model or method answers; `load` sets it."""
 
