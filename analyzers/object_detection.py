@@ -14,13 +14,23 @@ How boxes become tracks: analyzers/models/tracking.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.models.tracking import Detection, Sample, confirmed, difference, interpolate, link, suppress
+from analyzers.models.tracking import (
+    Detection,
+    Sample,
+    confirmed,
+    difference,
+    interpolate,
+    link,
+    look,
+    small_picture,
+    suppress,
+)
 from pipeline.analyzer import Analyzer, Options, Profile
 from pipeline.results import Box, Document, ModelInfo, Report, Score, Seconds, Segment, Summary, Upstream
 from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
@@ -126,7 +136,7 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
     Both profiles use SSD MobileNet v2 for now; `self.model` says so.
     """
 
-    spec = AnalyzerSpec("object_detection", "1.0", SCAN, timeout_s=60)
+    spec = AnalyzerSpec("object_detection", "1.1", SCAN, timeout_s=60)
     options_model = ObjectDetectionOptions
 
     def load(self, device: str, profile: Profile) -> None:
@@ -166,7 +176,9 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
                 else:
                     asked, detections = smalls[number], self._detect(smalls[number])
                     found = detections
-            samples.append(Sample(float(item.pts_s[number]), detections, thumbs[number].tobytes()))
+            samples.append(
+                Sample(float(item.pts_s[number]), detections, thumbs[number].tobytes(), small_picture(smalls[number]))
+            )
         return ObjectsPart(tuple(samples), item.end_s)
 
     def _detect(self, small: npt.NDArray[np.uint8]) -> tuple[Detection, ...]:
@@ -180,7 +192,7 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
             if int(label) in LABELS:
                 x0, y0, x1, y1 = (float(value) for value in boxes[number])
                 candidates.append(Detection(LABELS[int(label)], float(scores[number, label]), (x0, y0, x1, y1)))
-        return suppress(candidates)
+        return tuple(replace(found, look=look(small, found.box)) for found in suppress(candidates))
 
     def summarize(self, parts: Sequence[ObjectsPart], upstream: Upstream) -> ObjectsReport:
         """Link the boxes of all samples to tracks."""

@@ -1,4 +1,5 @@
-"""How right object_detection is: people and a bus on pans over two photos, and nothing where there is nothing.
+"""How right object_detection is: people and a bus on pans over two photos, people who keep their track while they
+pass each other, walk behind a column or are swept over by the camera, and nothing where there is nothing.
 
 The boxes were read off the photos by eye, in 0..1 of each photo. In a pan a box counts while at least 60 % of it is in
 the window; that part is where it should be found.
@@ -19,6 +20,8 @@ from pipeline.analyzer import Profile
 from pipeline.settings import load_settings
 from tests.media.clips import cached
 from tests.media.encode import Clip, write_clip
+from tests.media.people import FPS as PEOPLE_FPS
+from tests.media.people import tracking_clip
 from tests.media.scenes import Frame
 from tests.media.text_clips import HEIGHT, WIDTH, pan, photo, window
 
@@ -99,8 +102,37 @@ def found(report: ObjectsReport, wanted: Sequence[dict[str, Any]]) -> dict[str, 
     return {label: sum(values) / len(values) for label, values in hits.items()}
 
 
+IDENTITY_SEEDS: Final = range(1000, 1003)
+VISIBLE_MIN: Final = 0.5
+"""Share of a person that must be seen for their track to be judged."""
+
+
+def identity(report: Any, truth: Sequence[dict[str, Any]], of: str = "objects") -> tuple[int, int]:
+    """Switches (a person goes on under another track) and mergers (a track that two people had)."""
+    last: dict[str, int] = {}
+    owners: dict[int, set[str]] = {}
+    switches = 0
+    for segment in report.segments:
+        now = {p["who"]: p for p in truth if abs(p["time"] - segment.start) < 0.5 / PEOPLE_FPS}
+        shown = [found for found in getattr(segment, of) if getattr(found, "label", "person") == "person"]
+        pairs = sorted(
+            ((iou(tuple(p["box"]), found.box), p["who"], found.track) for p in now.values() for found in shown),
+            reverse=True,
+        )
+        named: dict[str, int] = {}
+        for overlap, who, track in pairs:
+            if overlap >= IOU_MIN and who not in named and track not in named.values():
+                named[who] = track
+        named = {who: track for who, track in named.items() if now[who]["visible"] >= VISIBLE_MIN}
+        for who, track in named.items():
+            switches += last.get(who, track) != track
+            owners.setdefault(track, set()).add(who)
+        last |= named
+    return switches, sum(len(people) - 1 for people in owners.values())
+
+
 def measure() -> list[Figure]:
-    """Pans over both photos, and a clip of nothing."""
+    """Pans over both photos, people to follow, and a clip of nothing."""
     settings = load_settings()
     analyzer = ObjectDetection()
     analyzer.load("cpu", Profile(settings.profile, settings.models_dir))
@@ -113,11 +145,19 @@ def measure() -> list[Figure]:
     street, men = pan_clip("bus.jpg"), pan_clip("zidane.jpg")
     on_street, on_men = watch(street), watch(men)
     street_found, men_found = found(on_street, street.truth["objects"]), found(on_men, men.truth["objects"])
+    followed = {}
+    for kind in ("crossing", "occlusion", "fast_pan", "cut"):
+        clips = [tracking_clip(kind, seed) for seed in IDENTITY_SEEDS]
+        followed[kind] = np.sum([identity(watch(clip), clip.truth["people"]) for clip in clips], axis=0)
     invented = sum(len(segment.objects) for segment in watch(nothing_clip()).segments)
     return [
         Figure(NAME, "pan over a street, bus found at IoU 0.5, share of samples", street_found["bus"], 0.9),
         Figure(NAME, "pan over a street, people found at IoU 0.5, share", street_found["person"], 0.9),
         Figure(NAME, "pan over two men, people found at IoU 0.5, share", men_found["person"], 0.8),
         Figure(NAME, "pan over a street, tracks of the bus", on_street.summary.counts.get("bus", 0), 1, at_most=True),
+        Figure(NAME, "three crossings of two people, tracks switched", int(followed["crossing"][0]), 1, at_most=True),
+        Figure(NAME, "three walks behind a column, tracks switched", int(followed["occlusion"][0]), 1, at_most=True),
+        Figure(NAME, "three fast pans over two people, tracks switched", int(followed["fast_pan"][0]), 1, at_most=True),
+        Figure(NAME, "three cuts to another person, tracks that go on", int(followed["cut"][1]), 0, at_most=True),
         Figure(NAME, "noise, grey, black and white, objects invented", invented, 0, at_most=True),
     ]

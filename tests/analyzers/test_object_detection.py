@@ -13,7 +13,7 @@ import pytest
 
 from analyzers.models.ssd import SsdMobileNet, anchors, decode
 from analyzers.models.store import ModelStore
-from analyzers.models.tracking import Detection, Sample, confirmed, interpolate, link, suppress
+from analyzers.models.tracking import Detection, Sample, camera_shift, confirmed, interpolate, link, suppress
 from analyzers.object_detection import ObjectDetection, ObjectsPart, ObjectsReport, changed, is_picture
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
@@ -180,6 +180,44 @@ def test_a_moving_object_keeps_its_track_through_a_short_occlusion() -> None:
     steps = [seen(("person", 0.9, box)) if n not in (4, 5) else () for n, box in enumerate(boxes)]
     tracks = link(samples_of(steps), 0.5)
     assert [sorted(track.seen) for track in tracks] == [[0, 1, 2, 3, 6, 7, 8, 9]]
+
+
+def test_people_who_pass_are_told_apart_by_their_clothes() -> None:
+    red, blue = (200.0, 20.0, 20.0) * 2, (20.0, 20.0, 200.0) * 2
+    steps = []
+    for n in range(10):
+        a = Detection("person", 0.9, (0.1 + 0.05 * n, 0.2, 0.3 + 0.05 * n, 0.7), red)
+        b = Detection("person", 0.8, (0.55 - 0.05 * n, 0.2, 0.75 - 0.05 * n, 0.7), blue)
+        steps.append((a, b) if n not in (4, 5) else (a,))  # for half a second one hides the other
+    tracks = link(samples_of(steps), 0.5)
+    assert [{d.look for d in track.seen.values()} for track in tracks] == [{red}, {blue}]
+
+
+def test_a_fast_pan_switches_no_tracks() -> None:
+    rng = np.random.default_rng(0)
+    wide = cv2.resize(rng.integers(0, 256, (10, 40)).astype(np.uint8), (256, 64), interpolation=cv2.INTER_CUBIC)
+    samples = []
+    for n in range(8):
+        x = 16 * n  # a quarter of the picture from sample to sample, while people stand as near to each other
+        boxes = [(0.7 + 0.3 * p - x / 64, 0.2, 0.85 + 0.3 * p - x / 64, 0.8) for p in range(6)]
+        found = seen(*[("person", 0.9, box) for box in boxes if box[0] >= 0 and box[2] <= 1])
+        samples.append(Sample(n * 0.25, found, THUMB, wide[:, x : x + 64].tobytes()))
+    tracks = link(samples, 0.5)
+    places = [{round(d.box[0] + 16 * n / 64, 2) for n, d in track.seen.items()} for track in tracks]
+    assert all(len(place) == 1 for place in places)
+    assert len(tracks) == len(set().union(*places)) == 6
+
+
+def test_a_pan_is_seen_and_a_walker_is_none() -> None:
+    rng = np.random.default_rng(1)
+    wide = cv2.resize(rng.integers(0, 256, (12, 24)).astype(np.uint8), (128, 64), interpolation=cv2.INTER_CUBIC)
+    first, panned = (Sample(0.0, (), THUMB, wide[:, x : x + 64].tobytes()) for x in (0, 12))
+    assert camera_shift(first, panned) == pytest.approx((-12 / 64, 0), abs=0.02)
+    here, there = (np.full((64, 64), 128, np.uint8) for _ in range(2))
+    here[20:60, 10:20] = there[20:60, 30:40] = 250
+    still = wide[:, :64] // 2
+    assert camera_shift(*(Sample(0.0, (), THUMB, (still + p // 4).tobytes()) for p in (here, there))) == (0.0, 0.0)
+    assert camera_shift(Sample(0.0, (), THUMB), panned) == (0.0, 0.0)
 
 
 def test_after_a_long_absence_it_is_another_track() -> None:
