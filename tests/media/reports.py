@@ -54,7 +54,10 @@ def texts(shown: Sequence[tuple[float, float, str]], kind: str = "overlay") -> A
     """(start, end, text) of each text on screen."""
     return made(
         text_overlay.TextReport,
-        segments=[made(text_overlay.TextSegment, start=a, end=b, text=text, kind=kind) for a, b, text in shown],
+        segments=[
+            made(text_overlay.TextSegment, start=a, end=b, text=text, kind=kind, score=1.0, box=(0.2, 0.7, 0.8, 0.74))
+            for a, b, text in shown
+        ],
         summary=made(text_overlay.TextSummary),
     )
 
