@@ -159,19 +159,21 @@ class Lexicon(Generic[Entry]):
     def _candidates(self, words: Sequence[Token]) -> Iterator[Hit[Entry]]:
         for first in range(len(words)):
             keys: list[str] = []
+            count = 0
             for last in range(first, min(len(words), first + TOKENS_MAX)):
                 if last > first and words[last].mark:
                     break  # a hashtag is a word of its own
                 keys.append(words[last].key)
+                count += last == first or words[last].start != words[last - 1].end  # "CeraVe" is one word
                 owned = words[last].word[-2:].casefold() in ("'s", "’s")
                 spelled = [*keys[:-1], keys[-1][:-1]] if owned else keys
-                found = list(self._spelled(keys)) or (list(self._spelled(spelled)) if owned else [])
+                found = list(self._spelled(keys, count)) or (list(self._spelled(spelled, count)) if owned else [])
                 for spelling, quality in found or self._nearly(spelled):
                     yield Hit(spelling.entry, first, last, quality)
 
-    def _spelled(self, keys: Sequence[str]) -> Iterator[tuple[_Spelling[Entry], float]]:
-        """Spellings that a run of tokens is. Another number of tokens means lost or added spaces."""
-        key, count = "".join(keys), len(keys)
+    def _spelled(self, keys: Sequence[str], count: int) -> Iterator[tuple[_Spelling[Entry], float]]:
+        """Spellings that a run of `count` words is. Another number of words means lost or added spaces."""
+        key = "".join(keys)
         found = False
         for spelling in self._exact.get(key, ()):
             if count == len(spelling.keys) or len(key) >= (DIGIT_LETTERS if count == 1 else JOINED_LETTERS):
