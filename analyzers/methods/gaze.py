@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -146,6 +147,7 @@ def _direction(vector: npt.NDArray[Any]) -> tuple[float, float]:
     return math.degrees(math.atan2(x, -z)), math.degrees(math.asin(max(-1.0, min(1.0, -y))))
 
 
+@cache
 def _model() -> tuple[list[int], npt.NDArray[np.float64]]:
     """Numbers and places [N, 3] of the canonical points, in the camera's axes (y down, z away)."""
     places = dict(_MIDDLE)

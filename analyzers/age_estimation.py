@@ -1,0 +1,257 @@
+"""age_estimation: how old the people seem whose faces are large enough to tell. An estimate, and no more.
+
+Faces: MediaPipe's BlazeFace twice a second (analyzers/models/faces.py), each confirmed by the face mesh's own flag.
+Age: HSE FaceRes (analyzers/models/age.py) on the best sight of each face in each second; a person's age is the median
+of these, weighted by size, sharpness and how far the face is turned to the camera. `age_range` holds the true age of
+about four people in five: the network's published error, widened by how much the sights disagree. What a face seems to
+say is no fact about a person; it depends on light, on make-up and on whose photos the network was trained with. A
+deployment that does not want it lists `age_estimation` under `disabled` in its settings. Only the age is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from analyzers.models.faces import FILE, MODEL, Face, FaceDetector, Picture, clipped, follow, letterbox, still, thumb
+from analyzers.models.tracking import iou
+from pipeline.analyzer import Analyzer, Profile
+from pipeline.results import Box, Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
+from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
+
+STEP: Final = 2
+"""Every second sample is looked at."""
+FACE_PX_MIN: Final = 40.0
+"""A smaller face shows no age: the network's input is 224 px."""
+QUALITY_MIN: Final = 0.05
+"""Below, a face is turned away, tiny or a blur."""
+FACES_MAX: Final = 6
+"""Faces of one picture that are looked at, the largest first."""
+SAME_FACE_IOU: Final = 0.3
+"""Boxes of neighbouring samples that overlap more are one face."""
+COVERED: Final = 1.2816
+"""Standard deviations on either side that hold four of five values of a normal distribution."""
+OF_MEAN_ERROR: Final = math.sqrt(math.pi / 2)
+"""The standard deviation of a normal distribution in mean absolute errors."""
+OF_DEVIATION: Final = 1.4826
+"""The same in median absolute deviations."""
+
+Years = Annotated[float, Field(ge=0, le=120)]
+AgeRange = tuple[Years, Years]
+
+
+class AgedFace(Document):
+    """One face in one sampled picture, with the estimate for its person: years, or null where it cannot be told."""
+
+    track: int
+    box: Box
+    score: Score
+    age: Number | None
+    age_range: AgeRange | None
+
+
+class AgeSegment(Segment):
+    """The faces from one sample to the next, largest first."""
+
+    faces: list[AgedFace]
+
+
+class PersonAge(Document):
+    """One person: estimated age in years, the range that holds the true age of four people in five, from how many
+    sights, and when the face is seen."""
+
+    track: int
+    age: Number
+    age_range: AgeRange
+    sights: int
+    start: Seconds
+    end: Seconds
+
+
+class AgeSummary(Summary):
+    """Those whose age can be told, in the order in which they appear; a face is followed up to the next cut only."""
+
+    people: list[PersonAge]
+    faces_without_age: int
+
+
+class AgeReport(Report[AgeSegment, AgeSummary]):
+    """One segment per picture that was looked at, two a second."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One face of one sample, before tracking: how good a sight it is, 0..1, and the age in years if it was read."""
+
+    face: Face
+    quality: float
+    age: float | None = None
+
+
+@dataclass(frozen=True)
+class AgeSample:
+    """One sampled picture: its time in s, its 8x8 pixels, its faces."""
+
+    pts_s: float
+    thumb: bytes
+    sights: tuple[Sight, ...]
+
+
+@dataclass(frozen=True)
+class AgePart:
+    """One chunk's samples, and where the chunk ends in seconds."""
+
+    samples: tuple[AgeSample, ...]
+    end_s: float
+
+
+class AgeEstimation(Analyzer[AgePart, AgeReport]):
+    """Faces followed, age and range; see the module's head for the method and for how to switch it off."""
+
+    spec = AnalyzerSpec("age_estimation", "1.0", SCAN)
+
+    def load(self, device: str, profile: Profile) -> None:
+        """Open the three networks on one thread.
+
+        Raises:
+            ModelUnavailable: the weights are not in the model store.
+        """
+        from analyzers.models.store import ModelStore
+
+        store = ModelStore(profile.models_dir)
+        detector = store.path(MODEL, FILE)
+        import cv2
+        import onnxruntime
+
+        from analyzers.models import age, face_mesh
+
+        mesh, network = store.path(face_mesh.MODEL, face_mesh.MESH_FILE), store.folder(age.MODEL) / age.FILE
+        cv2.setNumThreads(1)
+        self._detect = FaceDetector(detector)
+        self._mesh = face_mesh.FaceMesh(mesh)
+        self._age = age.AgeNetwork(network)
+        self.model = ModelInfo(
+            id="HSE FaceRes (age_gender_tf2_224_deep)",
+            revision="human 3.3.6",
+            backend=f"onnxruntime {onnxruntime.__version__}",
+            licence="MIT",
+            note="an estimate of apparent age; can be switched off with the setting `disabled`",
+        )
+
+    def analyze(self, item: FrameBatch) -> AgePart:
+        """Look at every second picture, and read the age of the best sight of each face in the chunk."""
+        samples: list[AgeSample] = []
+        crops: list[list[Picture]] = []
+        before: Picture | None = None
+        for number in range(item.lead_in, len(item.frames), STEP):
+            picture = item.frames[number]
+            fitted, around = letterbox(picture)
+            if before is not None and still(before, fitted):
+                sights = tuple(replace(sight, quality=0.0) for sight in samples[-1].sights)
+                crops.append([])
+            else:
+                before = fitted
+                sights, cut = self._look(picture, self._detect.look(fitted, around))
+                crops.append(cut)
+            samples.append(AgeSample(float(item.pts_s[number]), thumb(picture), sights))
+        for step, place in _best([sample.sights for sample in samples]):
+            sights = samples[step].sights
+            read = replace(sights[place], age=self._age(crops[step][place]))
+            samples[step] = replace(samples[step], sights=(*sights[:place], read, *sights[place + 1 :]))
+        return AgePart(tuple(samples), item.end_s)
+
+    def _look(self, picture: Picture, faces: Sequence[Face]) -> tuple[tuple[Sight, ...], list[Picture]]:
+        """The faces that the mesh confirms, with their qualities and cut-outs."""
+        from analyzers.models.age import face_crop, quality
+
+        sights, crops = [], []
+        for face in sorted(faces, key=lambda f: -f.size_px(picture))[:FACES_MAX]:
+            mesh = self._mesh(picture, face)
+            if mesh is None:
+                continue
+            size_px = face.size_px(picture)
+            crops.append(face_crop(picture, face))
+            sights.append(Sight(face, quality(crops[-1], size_px, mesh) if size_px >= FACE_PX_MIN else 0.0))
+        return tuple(sights), crops
+
+    def summarize(self, parts: Sequence[AgePart], upstream: Upstream) -> AgeReport:
+        """Follow the faces and put the ages of each together."""
+        samples = [sample for part in parts for sample in part.samples]
+        ends = [sample.pts_s for sample in samples[1:]] + [part.end_s for part in parts[-1:]]
+        tracks = follow([(s.pts_s, s.thumb, [sight.face for sight in s.sights]) for s in samples])
+        shown: list[list[AgedFace]] = [[] for _ in samples]
+        people = []
+        count = max((number for numbers in tracks for number in numbers), default=0)
+        for track in range(1, count + 1):
+            steps = [(step, numbers.index(track)) for step, numbers in enumerate(tracks) if track in numbers]
+            sights = [samples[step].sights[place] for step, place in steps]
+            told = together([(s.age, s.quality) for s in sights if s.age is not None])
+            age, age_range = told if told is not None else (None, None)
+            for (step, _), sight in zip(steps, sights, strict=True):
+                box = clipped(sight.face.box)
+                face = AgedFace(track=track, box=box, score=sight.face.score, age=age, age_range=age_range)
+                shown[step].append(face)
+            if told is not None:
+                people.append(
+                    PersonAge(
+                        track=track,
+                        age=told[0],
+                        age_range=told[1],
+                        sights=sum(sight.age is not None for sight in sights),
+                        start=samples[steps[0][0]].pts_s,
+                        end=max(ends[steps[-1][0]], samples[steps[-1][0]].pts_s),
+                    )
+                )
+        segments = [
+            AgeSegment(start=sample.pts_s, end=max(end, sample.pts_s), faces=sorted(faces, key=_size))
+            for sample, end, faces in zip(samples, ends, shown, strict=True)
+        ]
+        return AgeReport(segments=segments, summary=AgeSummary(people=people, faces_without_age=count - len(people)))
+
+
+def _best(sights: Sequence[Sequence[Sight]]) -> list[tuple[int, int]]:
+    """Sample and place of the best sight of each face in a chunk, without those that are too poor."""
+    groups: list[list[tuple[int, int]]] = []
+    for step, faces in enumerate(sights):
+        open_groups = list(groups)
+        for place, sight in enumerate(faces):
+            overlaps = [iou(sights[g[-1][0]][g[-1][1]].face.box, sight.face.box) for g in open_groups]
+            if overlaps and max(overlaps) > SAME_FACE_IOU:
+                open_groups.pop(overlaps.index(max(overlaps))).append((step, place))
+            else:
+                groups.append([(step, place)])
+    best = [max(group, key=lambda at: sights[at[0]][at[1]].quality) for group in groups]
+    return [(step, place) for step, place in best if sights[step][place].quality >= QUALITY_MIN]
+
+
+def together(readings: Sequence[tuple[float, float]]) -> tuple[float, AgeRange] | None:
+    """Age and range in years from (age, quality) of several sights: their weighted median, and how far they and the
+    network may be wrong. None without any."""
+    from analyzers.models.age import ERROR_YEARS
+
+    if not readings:
+        return None
+    ages = np.array([age for age, _ in readings])
+    weights = np.array([weight for _, weight in readings])
+    age = _median(ages, weights)
+    spread = OF_DEVIATION * _median(np.abs(ages - age), weights)
+    half = COVERED * math.hypot(OF_MEAN_ERROR * ERROR_YEARS, spread)
+    return round(age, 1), (float(max(0, math.floor(age - half))), float(math.ceil(age + half)))
+
+
+def _median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> float:
+    """The weighted median: between the two middle values where the weights balance."""
+    order = np.argsort(values)
+    middles = np.cumsum(weights[order]) - weights[order] / 2
+    return float(np.interp(weights.sum() / 2, middles, values[order]))
+
+
+def _size(face: AgedFace) -> float:
+    """Sorts the largest face first."""
+    return -(face.box[2] - face.box[0]) * (face.box[3] - face.box[1])
