@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from analyzers.models.ssd import SsdMobileNet, changed, input_of, is_picture
 from analyzers.models.tracking import (
     Detection,
     Sample,
@@ -36,7 +37,6 @@ from pipeline.results import Box, Document, ModelInfo, Report, Score, Seconds, S
 from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
 
 MODEL: Final = "ssd_mobilenet_v2_coco"
-INPUT_PX: Final = 300
 
 # Measured on photos, noise and drawn scenes: below, drawn blobs become frisbees; above, people at the edge are lost.
 SCORE_MIN: Final = 0.5
@@ -46,12 +46,6 @@ CONTINUE_SCORE_MIN: Final = 0.3
 LONE_SCORE_MIN: Final = 0.7
 AREA_MIN: Final = 0.0004
 """Share of the picture; a smaller box is 6x6 px at the network's input and not to be trusted."""
-SAME_PICTURE_LEVELS: Final = 1.0
-"""Largest mean difference (of 255) in any of 10x10 blocks of the network's input at which the last answer is kept."""
-BLOCK_PX: Final = 30
-NOISE_CORRELATION: Final = 0.5
-"""Neighbouring pixels of natural pictures correlate above 0.9, of noise near 0. Below this there is no picture."""
-
 LIKE_LEVELS: Final = 5.0
 """Mean difference (of 255) of 8x8 pixel pictures up to which two samples show the same things, moved a little."""
 
@@ -151,8 +145,6 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
         import cv2
         import onnxruntime
 
-        from analyzers.models.ssd import SsdMobileNet
-
         cv2.setNumThreads(1)
         self._network = SsdMobileNet(graph)
         self.model = ModelInfo(id=MODEL, revision="2018_03_29", backend=f"onnxruntime {onnxruntime.__version__}")
@@ -161,7 +153,7 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
         """Detect in every picture that differs from the one before, and in every second of those that differ little."""
         import cv2
 
-        smalls = [np.asarray(cv2.resize(f, (INPUT_PX, INPUT_PX), interpolation=_interpolation(f))) for f in item.frames]
+        smalls = [input_of(frame) for frame in item.frames]
         thumbs = [np.asarray(cv2.resize(small, (8, 8), interpolation=cv2.INTER_AREA)) for small in smalls]
         samples: list[Sample] = []
         asked: npt.NDArray[np.uint8] | None = None
@@ -212,33 +204,6 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
             for sample, end, objects in zip(samples, ends, shown, strict=True)
         ]
         return ObjectsReport(segments=segments, summary=_summary(segments))
-
-
-# --- one picture ------------------------------------------------------------------------------------------------------
-
-
-def _interpolation(frame: npt.NDArray[np.uint8]) -> int:
-    import cv2
-
-    return int(cv2.INTER_AREA if min(frame.shape[:2]) >= INPUT_PX else cv2.INTER_LINEAR)
-
-
-def changed(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> bool:
-    """Whether two network inputs [300, 300, 3] differ in any block by more than coding noise."""
-    difference = np.abs(before.astype(np.int16) - after)
-    blocks = difference.reshape(INPUT_PX // BLOCK_PX, BLOCK_PX, INPUT_PX // BLOCK_PX, BLOCK_PX, 3)
-    return bool(blocks.mean(axis=(1, 3)).max() > SAME_PICTURE_LEVELS)
-
-
-def is_picture(small: npt.NDArray[np.uint8]) -> bool:
-    """Whether an RGB picture shows anything: not one plain colour, and not noise (the network sees umbrellas in it)."""
-    light = small.astype(np.float32).mean(axis=2)
-    light -= light.mean()
-    variance = float((light * light).mean())
-    if variance < 1.0:  # levels squared: nothing but rounding
-        return False
-    across, down = (light[:, 1:] * light[:, :-1]).mean(), (light[1:] * light[:-1]).mean()
-    return bool(max(across, down) / variance >= NOISE_CORRELATION)
 
 
 # --- the whole video --------------------------------------------------------------------------------------------------

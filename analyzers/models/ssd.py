@@ -25,6 +25,11 @@ CODER: Final = (10.0, 10.0, 5.0, 5.0)
 """y, x, height, width."""
 CLASSES: Final = 91
 """With the background, which is the first."""
+SAME_PICTURE_LEVELS: Final = 1.0
+"""Largest mean difference (of 255) in any of 10x10 blocks of the network's input at which the last answer is kept."""
+BLOCK_PX: Final = 30
+NOISE_CORRELATION: Final = 0.5
+"""Neighbouring pixels of natural pictures correlate above 0.9, of noise near 0. Below this there is no picture."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -80,6 +85,35 @@ def decode(codes: Floats, around: Floats) -> Floats:
     middle = scaled[:, :2] * around[:, 2:] + around[:, :2]
     half = np.exp(scaled[:, 2:]) * around[:, 2:] / 2
     return np.asarray(np.concatenate([middle - half, middle + half], axis=1)[:, [1, 0, 3, 2]], np.float32)
+
+
+# --- its input --------------------------------------------------------------------------------------------------------
+
+
+def input_of(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """An RGB picture squeezed to the network's square, [300, 300, 3]."""
+    import cv2
+
+    how = cv2.INTER_AREA if min(frame.shape[:2]) >= INPUT_PX else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(frame, (INPUT_PX, INPUT_PX), interpolation=how), np.uint8)
+
+
+def changed(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> bool:
+    """Whether two network inputs [300, 300, 3] differ in any block by more than coding noise."""
+    difference = np.abs(before.astype(np.int16) - after)
+    blocks = difference.reshape(INPUT_PX // BLOCK_PX, BLOCK_PX, INPUT_PX // BLOCK_PX, BLOCK_PX, 3)
+    return bool(blocks.mean(axis=(1, 3)).max() > SAME_PICTURE_LEVELS)
+
+
+def is_picture(small: npt.NDArray[np.uint8]) -> bool:
+    """Whether an RGB picture shows anything: not one plain colour, and not noise (the network sees umbrellas in it)."""
+    light = small.astype(np.float32).mean(axis=2)
+    light -= light.mean()
+    variance = float((light * light).mean())
+    if variance < 1.0:  # levels squared: nothing but rounding
+        return False
+    across, down = (light[:, 1:] * light[:, :-1]).mean(), (light[1:] * light[:-1]).mean()
+    return bool(max(across, down) / variance >= NOISE_CORRELATION)
 
 
 # --- TensorFlow's graph (graph.proto, node_def.proto, attr_value.proto, tensor.proto) ---------------------------------

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from analyzers.models.ssd import SsdMobileNet, anchors, decode
+from analyzers.models.ssd import SsdMobileNet, anchors, changed, decode, is_picture
 from analyzers.models.store import ModelStore
 from analyzers.models.tracking import Detection, Sample, camera_shift, confirmed, interpolate, link, suppress
-from analyzers.object_detection import ObjectDetection, ObjectsPart, ObjectsReport, changed, is_picture
+from analyzers.object_detection import ObjectDetection, ObjectsPart, ObjectsReport
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
 from pipeline.results import Upstream, VideoFacts
