@@ -40,7 +40,7 @@ class Session:
         self.settings = settings or load_settings()
         self._classes = discover()
         self.graph = Graph(analyzer_class.spec for analyzer_class in self._classes.values())
-        self._names = self.graph.closure(analyzers).names
+        self.selection = self.graph.closure(analyzers)
         self._local = local
         self._owns_ray = False
         self._engine: Engine | None = None
@@ -126,8 +126,8 @@ class Session:
             UsageError: an analyzer does not exist, or was not loaded.
         """
         assert self._engine is not None, "the session is not started"
-        wanted = list(self._names if analyzers is None else analyzers)
-        missing = set(self.graph.closure(wanted).names) - set(self._names)
+        wanted = list(self.selection.names if analyzers is None else analyzers)
+        missing = set(self.graph.closure(wanted).names) - set(self.selection.names)
         if missing:
             raise UsageError(f"this session was started without {', '.join(sorted(missing))}")
         facts = source if isinstance(source, VideoFacts) else await self.probe(source)
@@ -149,7 +149,7 @@ class Session:
         return report
 
     def _wanted_classes(self) -> dict[str, AnalyzerClass]:
-        return {name: self._classes[name] for name in self._names if name not in self.settings.disabled}
+        return {name: self._classes[name] for name in self.selection.names if name not in self.settings.disabled}
 
 
 def _local_path(source: str | Path) -> str:
