@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ def _clips(folder: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def reports(ray_machine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, VideoReport]]:
+def reports(ray_machine: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, VideoReport]:
     """What all analyzers say about each clip, over Ray; and about `short` once more over threads."""
     clips = _clips(tmp_path_factory.mktemp("every"))
     # The tests' Ray has a smaller store than the one that the settings start.
@@ -95,7 +94,7 @@ def reports(ray_machine: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
             made["short, threads"] = await session.analyze(clips["short"])
         return made
 
-    yield asyncio.run(run())
+    return asyncio.run(run())
 
 
 @pytest.mark.parametrize("clip", ["reel", "animation", "spoken", "music", "black", "noise", "short"])
