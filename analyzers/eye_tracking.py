@@ -165,7 +165,7 @@ class EyeTracking(Analyzer[GazePart, GazeReport]):
                 continue
             right, left = (self._iris(picture, mesh, left=left) for left in (False, True))
             read = gaze.readable(right, left)
-            looks = gaze.gaze(pose, right, left) if read else None
+            looks = gaze.gaze(pose, mesh.points, right, left) if read else None
             head = (pose.yaw, pose.pitch, pose.roll)
             seen.append(Seen(face, head, looks, gaze.openness(right, left) if read else None))
         return tuple(seen)
