@@ -50,7 +50,7 @@ def _mark(figure: Figure) -> str:
 
 def _markdown(figures: Sequence[Figure]) -> str:
     rows = [
-        f"| {figure.analyzer} | {figure.what} | {figure.value:.3f} | {_bar(figure)}{'' if figure.reached else ' MISSED'} |"
+        f"| {figure.analyzer} | {figure.what} | {figure.value:.3f} | {_bar(figure)} {'' if figure.reached else 'MISSED'} |"
         for figure in figures
     ]
     return "\n".join(["| analyzer | material and measure | measured | bar |", "| --- | --- | --- | --- |", *rows, ""])
