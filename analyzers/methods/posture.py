@@ -28,6 +28,8 @@ SHORT_THIGH: Final = 0.45
 """Someone who sits facing the camera shows thighs shorter than this part of the shins (standing: about 1)."""
 STRAIGHT_ARM_DEG: Final = 150.0
 """At the elbow."""
+LEG_EVIDENCE_MIN: Final = 0.36
+"""Mean score of hip and knee of the better leg: below, legs out of sight were squeezed into the picture."""
 LEVEL_ARM_DEG: Final = 35.0
 """From the horizontal."""
 
@@ -45,6 +47,8 @@ class Body:
     def __init__(self, points: Points, aspect: float) -> None:
         self.places: Place = np.asarray(points[:, :2], np.float64) * [aspect, 1.0]
         self.seen = points[:, 2] >= JOINT_SCORE_MIN
+        legs = [(points[hip, 2] + points[knee, 2]) / 2 for hip, knee in zip(HIPS, KNEES, strict=True)]
+        self.has_legs = bool(max(legs) >= LEG_EVIDENCE_MIN)
 
     def joint(self, number: int) -> Place | None:
         """Where a joint is, None if it is not seen."""
@@ -68,8 +72,8 @@ def posture_of(points: Points, aspect: float) -> Posture:
     shoulders, hips, knees, ankles = (body.middle(pair) for pair in (SHOULDERS, HIPS, KNEES, ANKLES))
     if shoulders is None:
         return "unknown"
-    if hips is None or knees is None:
-        return "upper_body" if ankles is None else "unknown"
+    if hips is None or knees is None or not body.has_legs:
+        return "upper_body"
     trunk, legs = lean(shoulders, hips), lean(hips, knees if ankles is None else ankles)
     if trunk >= LYING_MIN_DEG and abs(90 - legs) <= 90 - LYING_MIN_DEG:
         return "lying"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -40,6 +40,8 @@ LOOK_RATE: Final = 0.25
 """How fast a track's look follows its boxes: slowly, since what covers it is in them for a while."""
 SCENE_CHANGE_LEVELS: Final = 40.0
 """Mean difference (of 255) of 8x8 pixel pictures of neighbouring samples from which on nothing is the same object."""
+SAME_SCENE_CORRELATION: Final = 0.8
+"""Of grey pictures of 64x64: a fade or a change of light stays above, another scene of like layout below."""
 SMALL_PX: Final = 64
 """Side of the grey pictures that the camera's shift is read from."""
 SHIFT_PEAK_MIN: Final = 0.1
@@ -108,9 +110,38 @@ def iou(a: Corners, b: Corners) -> float:
 
 
 def scene_changes(before: Sample, after: Sample) -> bool:
-    """Whether the whole picture is another one, so that nothing in it is the same thing."""
+    """Whether the whole picture is another one, so that nothing in it is the same thing: not just moved or faded."""
     a, b = (np.frombuffer(sample.thumb, np.uint8) for sample in (before, after))
-    return difference(a, b) > SCENE_CHANGE_LEVELS and camera_shift(before, after) == (0.0, 0.0)
+    if difference(a, b) <= SCENE_CHANGE_LEVELS or camera_shift(before, after) != (0.0, 0.0):
+        return False
+    return _correlation(before.small, after.small) < SAME_SCENE_CORRELATION
+
+
+def _correlation(before: bytes, after: bytes) -> float:
+    """Of two grey pictures; 0 where one is plain or not there."""
+    if not before or not after:
+        return 0.0
+    a, b = (np.frombuffer(small, np.uint8).astype(np.float32) for small in (before, after))
+    a, b = a - a.mean(), b - b.mean()
+    spread = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / spread if spread > len(a) else 0.0
+
+
+def scenes(samples: Sequence[Sample]) -> list[int]:
+    """The scene's number of each sample. A single sample of something else (a flash, a cutaway) interrupts no scene."""
+    numbers: list[int] = []
+    count, steady = 0, 0
+    for step, sample in enumerate(samples):
+        if step > 0 and scene_changes(samples[steady], sample):
+            count += 1
+            if step + 1 < len(samples) and not scene_changes(samples[steady], samples[step + 1]):
+                numbers.append(count)
+                continue
+            numbers.append(count)
+        else:
+            numbers.append(numbers[steady] if numbers else 0)
+        steady = step
+    return numbers
 
 
 def camera_shift(before: Sample, after: Sample) -> tuple[float, float]:
@@ -148,14 +179,14 @@ def suppress(candidates: Sequence[Detection]) -> tuple[Detection, ...]:
 @dataclass
 class Track:
     """One object: what was seen of it by sample number, when last, where its centre was then without the camera's
-    shifts, that centre's speed per second, and how it looked so far."""
+    shifts, in which scene, that centre's speed per second, and how it looked so far."""
 
     seen: dict[int, Detection]
     last_s: float
     place: tuple[float, float]
+    scene: int
     speed: tuple[float, float] = (0.0, 0.0)
     look: tuple[float, ...] = ()
-    closed: bool = field(default=False)
 
     @property
     def last(self) -> Detection:
@@ -199,25 +230,23 @@ def _place(detection: Detection, shift: tuple[float, float]) -> tuple[float, flo
 def link(samples: Sequence[Sample], score_min: float) -> list[Track]:
     """Tracks of all samples in the order in which they begin, of the samples that were looked at."""
     tracks: list[Track] = []
+    numbers = scenes(samples)
+    last_of: dict[int, int] = {}
     shift = 0.0, 0.0
-    for step, sample in enumerate(samples):
-        if step > 0:
-            if scene_changes(samples[step - 1], sample):
-                for track in tracks:
-                    track.closed = True
-            x, y = camera_shift(samples[step - 1], sample)
+    for step, (sample, scene) in enumerate(zip(samples, numbers, strict=True)):
+        if scene in last_of:
+            x, y = camera_shift(samples[last_of[scene]], sample)
             shift = shift[0] + x, shift[1] + y
+        last_of[scene] = step
         if sample.detections is None:
             continue
-        open_tracks = [t for t in tracks if not t.closed and sample.pts_s - t.last_s <= LOST_S]
+        open_tracks = [t for t in tracks if t.scene == scene and sample.pts_s - t.last_s <= LOST_S]
         sure = [d for d in sample.detections if d.score >= score_min]
         unsure = [d for d in sample.detections if d.score < score_min]
         left = _match(open_tracks, sure, step, sample.pts_s, shift)
         still_open = [t for t in open_tracks if step not in t.seen]
         _match(still_open, unsure, step, sample.pts_s, shift)
-        tracks += [
-            Track({step: detection}, sample.pts_s, _place(detection, shift), look=detection.look) for detection in left
-        ]
+        tracks += [Track({step: d}, sample.pts_s, _place(d, shift), scene, look=d.look) for d in left]
     return tracks
 
 

@@ -249,6 +249,21 @@ def test_a_cut_ends_every_track() -> None:
     assert [sorted(track.seen) for track in tracks] == [[0, 1], [2, 3]]
 
 
+def test_a_flash_and_a_fade_end_no_track() -> None:
+    found = seen(("person", 0.9, (0.2, 0.2, 0.5, 0.7)))
+    flash = samples_of([found, found, (), found, found], {2: bytes([255] * 192)})
+    assert [sorted(track.seen) for track in link(flash, 0.5)] == [[0, 1, 3, 4]]
+    small = np.random.default_rng(0).integers(0, 250, (64, 64)).astype(np.uint8)
+    fade = [Sample(0.25 * n, found, bytes([40 + 80 * n] * 192), (small // (3 - n)).tobytes()) for n in range(3)]
+    assert [sorted(track.seen) for track in link(fade, 0.5)] == [[0, 1, 2]]
+
+
+def test_who_is_in_a_cutaway_is_nobody_from_around_it() -> None:
+    found = seen(("person", 0.9, (0.2, 0.2, 0.5, 0.7)))
+    tracks = link(samples_of([found] * 5, {2: OTHER_THUMB}), 0.5)
+    assert [sorted(track.seen) for track in tracks] == [[0, 1, 3, 4], [2]]
+
+
 def test_samples_not_looked_at_are_filled_between_sightings_and_before_a_cut() -> None:
     a, b = seen(("car", 0.9, (0.0, 0.2, 0.4, 0.6))), seen(("car", 0.7, (0.2, 0.2, 0.6, 0.6)))
     samples = samples_of([a, None, b, None, ()], {4: OTHER_THUMB})
