@@ -28,7 +28,8 @@ Places = dict[str, tuple[float, float]]
 STANDING: Places = {
     "nose": (0.50, 0.15), "left_eye": (0.52, 0.13), "right_eye": (0.48, 0.13), "left_ear": (0.54, 0.14),
     "right_ear": (0.46, 0.14), "left_shoulder": (0.58, 0.25), "right_shoulder": (0.42, 0.25),
-    "left_elbow": (0.60, 0.37), "right_elbow": (0.40, 0.37), "left_wrist": (0.60, 0.48), "right_wrist": (0.40, 0.48), "left_hip": (0.55, 0.50),
+    "left_elbow": (0.60, 0.37), "right_elbow": (0.40, 0.37), "left_wrist": (0.60, 0.48), "right_wrist": (0.40, 0.48),
+    "left_hip": (0.55, 0.50),
     "right_hip": (0.45, 0.50), "left_knee": (0.55, 0.70), "right_knee": (0.45, 0.70), "left_ankle": (0.55, 0.90),
     "right_ankle": (0.45, 0.90),
 }  # fmt: skip
