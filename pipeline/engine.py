@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.coverage import measure
 from pipeline.graph import Graph, Selection
 from pipeline.media import DecodeStats
 from pipeline.meter import Meter, host, versions
@@ -129,6 +130,7 @@ class Engine:
             profile=self._profile,
             video=run.final_facts(),
             analyzers={name: run.results[name] for name in sorted(run.results)},
+            coverage=measure(facts, run.results),
             run=run.figures(figures()),
         )
 
