@@ -68,7 +68,8 @@ def test_scenery_in_the_distance_and_a_glimpse_are_no_products() -> None:
     ("text", "brand"),
     [
         ("Adidas", "Adidas"), ("my AD1DAS shoes", "Adidas"), ("Addidas", "Adidas"), ("#adidas", "Adidas"),
-        ("@nike.de", "Nike"), ("neu von mitAdidas", "Adidas"), ("CocaCola", "Coca-Cola"), ("CeraVe", "CeraVe"), ("coca cola", "Coca-Cola"),
+        ("@nike.de", "Nike"), ("neu von mitAdidas", "Adidas"), ("CocaCola", "Coca-Cola"),
+        ("CeraVe", "CeraVe"), ("coca cola", "Coca-Cola"),
         ("H&M Haul", "H&M"), ("Loreal Paris", "L'Oréal"), ("L’Oréal", "L'Oréal"), ("McDonalds", "McDonald's"),
         ("Nike's best", "Nike"), ("Ritter-Sport", "Ritter Sport"), ("Dr.Oetker", "Dr. Oetker"),
     ],
