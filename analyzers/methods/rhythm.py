@@ -59,13 +59,13 @@ def _mel_filters(sample_rate: int) -> npt.NDArray[np.float32]:
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
-def onset_strength(samples: npt.NDArray[np.float32], sample_rate: int) -> Strengths:
-    """[N] how much louder the bands get, in dB, at each 1 / `RATE_HZ` second; value i is about time i / `RATE_HZ`."""
+def band_levels_db(samples: npt.NDArray[np.float32], sample_rate: int) -> npt.NDArray[np.float32]:
+    """[N + 1, `BANDS`] level of each mel band in the 32 ms that end at time i / `RATE_HZ`, not below `FLOOR_DB`.
+
+    Windows end at their time, so that a rise shows where it begins and not half a window early.
+    """
     hop = sample_rate // RATE_HZ
     count = -(-len(samples) // hop)
-    if count == 0:
-        return np.zeros(0, np.float32)
-    # Window i ends at time i / RATE_HZ, so that a rise shows where it begins and not half a window early.
     padded = np.pad(samples, (FRAME, 2 * hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::hop][: count + 1]
     window = np.hanning(FRAME).astype(np.float32)
@@ -74,7 +74,15 @@ def onset_strength(samples: npt.NDArray[np.float32], sample_rate: int) -> Streng
     for start in range(0, len(frames), 4096):
         power = np.abs(np.fft.rfft(frames[start : start + 4096] * window)).astype(np.float32) ** 2
         levels[start : start + 4096] = 10 * np.log10(np.maximum(power @ filters / FRAME, 10 ** (FLOOR_DB / 10)))
-    return np.asarray(np.maximum(0, np.diff(levels, axis=0)).mean(axis=1), np.float32)
+    return levels
+
+
+def onset_strength(samples: npt.NDArray[np.float32], sample_rate: int) -> Strengths:
+    """[N] how much louder the bands get, in dB, at each 1 / `RATE_HZ` second; value i is about time i / `RATE_HZ`."""
+    if len(samples) == 0:
+        return np.zeros(0, np.float32)
+    rises = np.maximum(0, np.diff(band_levels_db(samples, sample_rate), axis=0))
+    return np.asarray(rises.mean(axis=1), np.float32)
 
 
 def _repetition(strengths: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

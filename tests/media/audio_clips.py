@@ -6,6 +6,7 @@ full scale; `rms_db` of a full-scale square wave is 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.types import SAMPLE_RATE_HZ, AudioTrack
+from tests.media import music
 from tests.media.encode import write_clip
 from tests.media.packages import package_file
 from tests.media.speech_synth import speak
@@ -189,6 +191,42 @@ def mixed(front: Samples, back: Samples, ratio_db: float) -> Samples:
     loudness = [np.sqrt(np.mean(sound.astype(np.float64) ** 2)) for sound in (front, back)]
     gain = loudness[0] / loudness[1] * 10 ** (-ratio_db / 20)
     both = front + gain * back
+    return np.asarray(both / max(1.0, float(np.abs(both).max()) / 0.99), np.float32)
+
+
+def effects() -> dict[str, Samples]:
+    """The generated effects of tests/media/music.py by kind, peak 1."""
+    from scipy.signal import resample_poly
+
+    makers = (music.impact, music.whoosh, music.riser, music.click, music.beep, music.ding, music.pop)
+    return {make.__name__: np.asarray(resample_poly(make(), RATE_HZ, music.RATE), np.float32) for make in makers}
+
+
+REAL_EFFECTS: Final = {
+    "impact": ("perc_impact1", "perc_impact2", "perc_door"), "whoosh": ("perc_swoosh", "ambi_swoosh"),
+    "click": ("perc_snap", "perc_snap2", "elec_tick"), "beep": ("elec_blip2", "elec_twip"),
+    "ding": ("perc_bell", "elec_triangle", "elec_ping"), "pop": ("elec_pop", "elec_plip"),
+}  # fmt: skip
+"""Recorded and synthesizer sounds of the media packages, by the kind that their names say."""
+
+
+def laid_over(
+    bed: Samples, sounds: Sequence[tuple[float, Samples]], ratio_db: float | None = None, peak: float = 0.3
+) -> Samples:
+    """A bed with sounds at times in seconds, scaled below full scale.
+
+    Their loudest 50 ms are `ratio_db` above the RMS of the bed; without a ratio their peak is `peak`.
+    """
+    both = bed.astype(np.float64)
+    level = np.sqrt(np.mean(both**2))
+    window = RATE_HZ // 20
+    for at_s, sound in sounds:
+        first = round(at_s * RATE_HZ)
+        piece = sound[: len(both) - first].astype(np.float64)
+        loudest = np.sqrt(np.convolve(piece**2, np.ones(window) / window).max())
+        both[first : first + len(piece)] += piece * (
+            peak / np.abs(piece).max() if ratio_db is None else level * 10 ** (ratio_db / 20) / loudest
+        )
     return np.asarray(both / max(1.0, float(np.abs(both).max()) / 0.99), np.float32)
 
 

@@ -98,5 +98,31 @@ def beep(seconds: float = 0.25, hz: float = 1000.0) -> Samples:
     return _peak_one(np.sin(2 * np.pi * hz * t) * np.minimum(1, np.minimum(t, seconds - t) / 0.01))
 
 
+def ding(hz: float = 1760.0) -> Samples:
+    """A small bell: partials that ring for a second. Its onset is sample 0; peak 1."""
+    t = _clock(1.2)
+    partials = ((1.0, 1.0, 4), (2.76, 0.5, 7), (5.40, 0.2, 12))  # of a free bar
+    return _peak_one(sum(a * np.sin(2 * np.pi * hz * ratio * t) * np.exp(-decay * t) for ratio, a, decay in partials))
+
+
+def pop() -> Samples:
+    """A bubble that bursts: a short tone that rises. Its onset is sample 0; peak 1."""
+    t = _clock(0.09)
+    return _peak_one(np.sin(2 * np.pi * (380 * t + 3200 * t**2)) * np.exp(-35 * t) * np.minimum(1, t / 0.002))
+
+
+def riser(seconds: float = 2.0) -> Samples:
+    """Noise and a tone that climb and swell, and stop at once. It is loudest at its end; peak 1."""
+    t = _clock(seconds)
+    noise = np.fft.rfft(np.random.default_rng(4).standard_normal(len(t)))
+    hz = np.fft.rfftfreq(len(t), 1 / RATE)
+    out = 0.6 * np.sin(2 * np.pi * 200 * seconds / np.log(8) * (8 ** (t / seconds) - 1)) * (t / seconds) ** 2
+    for step in range(8):
+        center, share = 300 * 1.5**step, (step + 0.5) / 8
+        band = np.fft.irfft(noise * np.exp(-((np.log2(np.maximum(hz, 1) / center) / 0.5) ** 2)), len(t))
+        out += band / band.std() * np.exp(-(((t / seconds - share) / 0.09) ** 2)) * 0.5 * (t / seconds) ** 2
+    return _peak_one(out * np.minimum(1, (seconds - t) / 0.01))
+
+
 def _peak_one(sound: npt.NDArray[np.floating]) -> Samples:
     return np.asarray(sound / np.abs(sound).max(), np.float32)
