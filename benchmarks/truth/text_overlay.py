@@ -66,10 +66,16 @@ def measure() -> list[Figure]:
         return report
 
     errors = characters = umlaut_errors = timely = count = overlays = placed = 0
+    words_read = staying_once = 0.0
     for make in text_clips.CLIPS:
         clip = make()
         spoken = [s for s in read(clip).segments if s.kind == "overlay"]
         pairs, extra = matched(clip.truth["captions"], spoken)
+        if make is text_clips.word_by_word:
+            words_read = sum(s is not None and s.text == c["text"] for c, s in pairs) / len(pairs)
+        if make is text_clips.static_caption:
+            whole = [s is not None and s.start == 0 and s.end >= clip.truth["seconds"] - TIME_S for _, s in pairs]
+            staying_once = sum(whole) / len(pairs) if not extra else 0.0
         errors += sum(len(segment.text) for segment in extra)  # what is read and was not written counts in full
         for caption, segment in pairs:
             text = caption["text"]
@@ -92,6 +98,8 @@ def measure() -> list[Figure]:
         Figure(NAME, "captions, umlauts misread", umlaut_errors, 0, at_most=True),
         Figure(NAME, "captions found and called overlay, share", overlays / count, 0.95),
         Figure(NAME, "captions with start and end within 0.25 s, share", timely / count, 0.9),
+        Figure(NAME, "word by word, three a second, share of words read", words_read, 1.0),
+        Figure(NAME, "captions that stay, share that are one segment from start to end", staying_once, 1.0),
         Figure(NAME, "captions with box at IoU 0.5, share", placed / count, 0.9),
         Figure(NAME, "clip without text, characters invented", invented, 0, at_most=True),
         Figure(NAME, "a moving sign is scene, a standing caption overlay, share", right_kinds / 2, 1.0),
