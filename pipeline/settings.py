@@ -54,10 +54,16 @@ class EngineSettings(BaseModel):
     )
 
 
+NO_WEIGHTS: Final = ["qwen2_vl_temporal", "video_llava", "blip2"]
 TOGETHER: Final = [
-    ["cut_analysis", "color_analysis", "content_quality"],
-    ["audio_analysis", "speech_rate", "cross_analyzer_intelligence"],
+    ["object_detection", "body_pose"],
+    ["eye_tracking", "age_estimation", "composition_analysis"],
+    ["visual_effects", "background_segmentation"],
+    ["cut_analysis", "color_analysis", "content_quality", "scene_segmentation"],
+    ["audio_analysis", "audio_environment", "sound_effects", "speech_emotion", "speech_flow"],
+    ["speech_rate", "product_detection", "temporal_flow", "cross_analyzer_intelligence", *NO_WEIGHTS],
 ]
+"""Analyzers that ask the same networks, and those that are too small for a process of 150 MB each."""
 
 
 class RaySettings(BaseModel):
@@ -69,7 +75,7 @@ class RaySettings(BaseModel):
     # Must exceed engine.bytes_in_flight, or the store spills to disk.
     object_store_bytes: int = Field(default=1024 * MIB, description="shared memory for decoded chunks")
     decode_cpus: float = Field(default=1.0, description="CPU share reserved for each decode stream")
-    # More in one process: less memory and a faster start. Fewer: more of them compute at once, and die alone.
+    # More in one process: less memory and a faster start. Fewer: more of them compute at once, and each dies alone.
     together: list[list[str]] = Field(
         default=TOGETHER, description="small analyzers that share a worker process; never those on a GPU or replicated"
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.results import AnalyzerResult, VideoReport
 
@@ -69,13 +70,13 @@ def _clip(text: str) -> str:
 
 def models_table(entries: Sequence[Entry]) -> Table:
     """What weights there are."""
-    table = Table("model", "state", "size", "licence", "profile", "used by", "source")
+    table = Table(Column("model", no_wrap=True), "", box=box.SIMPLE)
     for entry in entries:
         model = entry.model
         state = STATES[entry.state] + (f" {escape(entry.detail)}" if entry.detail else "")
-        sources = "; ".join(_source(source) for source in model.sources)
-        size = f"{model.bytes / 1e6:.1f} MB"
-        table.add_row(model.name, state, size, escape(model.licence), model.profile, ", ".join(model.used_by), sources)
+        licence, sources = escape(model.licence), "; ".join(_source(source) for source in model.sources)
+        about = f"{model.bytes / 1e6:.1f} MB, {licence}, profile {model.profile}"
+        table.add_row(f"{model.name}\n{state}", f"{about}\nfor {', '.join(model.used_by)}\nfrom {sources}")
     return table
 
 
@@ -91,10 +92,12 @@ def plan_table(plan: Plan) -> Group:
     """How the analyzers share a machine."""
     gpus = ", ".join(f"{size:.0f} GB" for size in plan.machine.gpus_gb) or "none"
     head = f"{plan.machine.cpus:g} CPUs, GPUs: {gpus}; {plan.decode_cpus:g} CPUs for each decode stream"
-    table = Table("analyzer", "replicas", "CPU share", "threads", "GPU GB", "GPU fraction", "GPU")
-    for name, share in plan.shares.items():
-        gpu = ("", "", "") if share.gpu_index is None else (share.gpu_gb, share.gpu_fraction, share.gpu_index)
-        table.add_row(name, *(str(cell) for cell in (share.replicas, share.cpus, share.threads, *gpu)))
+    table = Table(Column("analyzer", no_wrap=True), "process", "replicas", "CPUs", "GPU GB", "of GPU", box=box.SIMPLE)
+    process_of = {name: number for number, names in enumerate(plan.processes, 1) for name in reversed(names)}
+    for name, share in sorted(plan.shares.items(), key=lambda item: process_of[item[0]]):
+        gpu = ("", "") if share.gpu_index is None else (share.gpu_gb, f"{share.gpu_fraction} of {share.gpu_index}")
+        cells = (process_of[name], share.replicas, f"{share.cpus:.2g}", *gpu)
+        table.add_row(name, *(str(cell) for cell in cells))
     return Group(head, table)
 
 

@@ -51,3 +51,11 @@ def test_what_does_not_fit_says_so_and_what_would_help() -> None:
 def test_without_a_gpu_everything_runs_on_the_cpu() -> None:
     plan = make_plan([spec("vlm", 12)], Machine(8))
     assert plan.shares["vlm"].gpu_fraction == 0
+
+
+def test_analyzers_share_a_process_unless_they_have_a_gpu_or_replicas() -> None:
+    specs = [spec("a"), spec("b"), spec("c", replicas=2), spec("d", gpu_gb=4), spec("e"), spec("f")]
+    plan = make_plan(specs, Machine(4, (24.0,)), together=[["a", "b", "c", "d", "gone"], ["f", "not asked for"]])
+    assert sorted(plan.processes) == [("a", "b"), ("c",), ("c",), ("d",), ("e",), ("f",)]
+    without_gpu = make_plan(specs, Machine(4), together=[["a", "b", "c", "d"]])
+    assert ("a", "b", "d") in without_gpu.processes
