@@ -236,7 +236,7 @@ def kind_of(event: SoundEvent) -> tuple[Kind, float] | None:
     if sudden and e.narrow >= 0.5 and e.center >= 12 and e.duration_s >= 0.15 and e.falls[0] > -12:
         return _asked("ding", e, 40, voice=e.center >= 19 and e.duration_s >= 0.3)
     if sudden and e.narrow >= 0.8 and 3 <= e.center <= 15 and 0.06 <= e.duration_s <= 0.25:
-        return _asked("pop", e, 25, voice=False)
+        return _asked("pop", e, 35, voice=False)
     if sudden and e.center >= 12 and e.duration_s <= 0.35 and e.falls[1] <= -10:
         return _asked("click", e, 90, voice=e.center >= 19 and e.duration_s <= 0.12 and e.excess_db >= 120)
     if sudden and e.width >= 20 and e.duration_s >= 0.15:
