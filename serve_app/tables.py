@@ -38,6 +38,8 @@ def report_table(report: VideoReport) -> Group:
         f"{run.wall_s:.1f} s = {run.rtf:.2f} x the video's length, cores {run.overlap:.0%} useful, "
         f"decoded {run.decode_passes} time(s) in {run.decode_s:.1f} s"
     )
+    if report.coverage is not None:
+        cost += f"; {report.coverage.score:.0f} % of it could be told again (coverage)"
     return Group(escape(facts), table, cost)
 
 
