@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from analyzers.models.faces import FILE, MODEL, Face, FaceDetector, Picture, clipped, follow, letterbox, still, thumb
+from analyzers.models.faces import FILE, MODEL, Face, FaceDetector, Picture, clipped, follow, letterbox, small, still
 from analyzers.models.tracking import iou
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import Box, Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
@@ -28,7 +28,7 @@ from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
 STEP: Final = 2
 """Every second sample is looked at."""
 FACE_PX_MIN: Final = 40.0
-"""A smaller face shows no age: the network's input is 224 px."""
+"""A smaller face (its mesh's shorter side) shows no age: the network's input is 224 px."""
 QUALITY_MIN: Final = 0.05
 """Below, a face is turned away, tiny or a blur."""
 FACES_MAX: Final = 6
@@ -96,10 +96,10 @@ class Sight:
 
 @dataclass(frozen=True)
 class AgeSample:
-    """One sampled picture: its time in s, its 8x8 pixels, its faces."""
+    """One sampled picture: its time in s, its 32x32 pixels, its faces."""
 
     pts_s: float
-    thumb: bytes
+    small: bytes
     sights: tuple[Sight, ...]
 
 
@@ -159,7 +159,7 @@ class AgeEstimation(Analyzer[AgePart, AgeReport]):
                 before = fitted
                 sights, cut = self._look(picture, self._detect.look(fitted, around))
                 crops.append(cut)
-            samples.append(AgeSample(float(item.pts_s[number]), thumb(picture), sights))
+            samples.append(AgeSample(float(item.pts_s[number]), small(picture), sights))
         for step, place in _best([sample.sights for sample in samples]):
             sights = samples[step].sights
             read = replace(sights[place], age=self._age(crops[step][place]))
@@ -175,16 +175,15 @@ class AgeEstimation(Analyzer[AgePart, AgeReport]):
             mesh = self._mesh(picture, face)
             if mesh is None:
                 continue
-            size_px = face.size_px(picture)
             crops.append(face_crop(picture, face))
-            sights.append(Sight(face, quality(crops[-1], size_px, mesh) if size_px >= FACE_PX_MIN else 0.0))
+            sights.append(Sight(face, quality(crops[-1], mesh) if mesh.size_px >= FACE_PX_MIN else 0.0))
         return tuple(sights), crops
 
     def summarize(self, parts: Sequence[AgePart], upstream: Upstream) -> AgeReport:
         """Follow the faces and put the ages of each together."""
         samples = [sample for part in parts for sample in part.samples]
         ends = [sample.pts_s for sample in samples[1:]] + [part.end_s for part in parts[-1:]]
-        tracks = follow([(s.pts_s, s.thumb, [sight.face for sight in s.sights]) for s in samples])
+        tracks = follow([(s.pts_s, s.small, [sight.face for sight in s.sights]) for s in samples])
         shown: list[list[AgedFace]] = [[] for _ in samples]
         people = []
         count = max((number for numbers in tracks for number in numbers), default=0)

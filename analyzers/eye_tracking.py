@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from analyzers.models.faces import FILE, MODEL, Face, FaceDetector, Picture, clipped, follow, letterbox, still, thumb
+from analyzers.models.faces import FILE, MODEL, Face, FaceDetector, Picture, clipped, follow, letterbox, small, still
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import Box, Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
 from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
@@ -95,10 +95,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class GazeSample:
-    """One sampled picture: its time in s, its 8x8 pixels, its faces."""
+    """One sampled picture: its time in s, its 32x32 pixels, its faces."""
 
     pts_s: float
-    thumb: bytes
+    small: bytes
     faces: tuple[Seen, ...]
 
 
@@ -151,7 +151,7 @@ class EyeTracking(Analyzer[GazePart, GazeReport]):
                 faces = samples[-1].faces
             else:
                 before, faces = fitted, self._look(item.frames[number], self._detect.look(fitted, around))
-            samples.append(GazeSample(float(item.pts_s[number]), thumb(item.frames[number]), faces))
+            samples.append(GazeSample(float(item.pts_s[number]), small(item.frames[number]), faces))
         return GazePart(tuple(samples), item.end_s)
 
     def _look(self, picture: Picture, faces: Sequence[Face]) -> tuple[Seen, ...]:
@@ -174,7 +174,7 @@ class EyeTracking(Analyzer[GazePart, GazeReport]):
         """Follow the faces, find closed eyes by each one's own openness, and add up."""
         samples = [sample for part in parts for sample in part.samples]
         ends = [sample.pts_s for sample in samples[1:]] + [part.end_s for part in parts[-1:]]
-        tracks = follow([(s.pts_s, s.thumb, [seen.face for seen in s.faces]) for s in samples])
+        tracks = follow([(s.pts_s, s.small, [seen.face for seen in s.faces]) for s in samples])
         shown: list[list[TrackedGaze]] = [[] for _ in samples]
         people = []
         for track in range(1, max((n for numbers in tracks for n in numbers), default=0) + 1):

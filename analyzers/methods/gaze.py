@@ -142,7 +142,7 @@ def _looks(pose: HeadPose, between: Floats, iris: Floats, corners: tuple[int, in
 def _place(number: int) -> npt.NDArray[np.float64]:
     """A canonical point by its number in the mesh, in the camera's axes."""
     numbers, places = _model()
-    return places[numbers.index(number)]
+    return np.asarray(places[numbers.index(number)], np.float64)
 
 
 def _ray(pose: HeadPose, point: Floats) -> npt.NDArray[np.float64]:

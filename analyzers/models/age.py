@@ -63,7 +63,7 @@ def face_crop(picture: Picture, face: Face) -> Picture:
     return cut_out(picture, box.mean(axis=0), side, 0.0, INPUT_PX)[0]
 
 
-def quality(crop: Picture, size_px: float, mesh: Mesh) -> float:
+def quality(crop: Picture, mesh: Mesh) -> float:
     """How well a cut-out face shows its age, 0..1: its size, sharpness, and how far it is turned to the camera."""
     import cv2
 
@@ -75,4 +75,4 @@ def quality(crop: Picture, size_px: float, mesh: Mesh) -> float:
     frontal = math.cos(math.radians(pose.yaw)) * math.cos(math.radians(pose.pitch))
     gray = cv2.cvtColor(cv2.resize(crop, (56, 56), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     edges = float(cv2.Laplacian(gray, cv2.CV_32F).std()) / max(float(gray.std()), 1.0)
-    return max(0.0, frontal) ** 2 * min(1.0, size_px / 120) * min(1.0, edges)
+    return max(0.0, frontal) ** 2 * min(1.0, mesh.size_px / 120) * min(1.0, edges)

@@ -62,6 +62,11 @@ class Mesh:
     points: Floats
     presence: float
 
+    @property
+    def size_px(self) -> float:
+        """The shorter side of what the points cover. The detector's boxes are too large around small faces."""
+        return float(np.ptp(self.points[:, :2], axis=0).min())
+
 
 class FaceMesh:
     """The face mesh on one thread.

@@ -19,7 +19,7 @@ from analyzers.models.store import ModelStore
 from benchmarks.truth import Figure, run_analyzer
 from pipeline.analyzer import Profile
 from pipeline.settings import load_settings
-from tests.media.face_clips import blink_clip, face_clip, faceless_clip, turned_clip
+from tests.media.face_clips import blink_clip, face_clip, faceless_clip, group_clip, turned_clip
 from tests.media.packages import package_file
 
 NAME: Final = "eye_tracking"
@@ -120,6 +120,8 @@ def measure() -> list[Figure]:
         Figure(NAME, "blinks in portraits with open eyes", sum(r.summary.blinks for r in everything), 0, at_most=True),
         Figure(NAME, "a talking face of 55 px (carphone), share of samples with it",
                float(np.mean([len(s.faces) == 1 for s in talking.segments])), 0.9),
+        Figure(NAME, "a pan over a group of six: people counted too many or too few",
+               abs(len(watch(group_clip().path).summary.people) - 6), 1, at_most=True),
         Figure(NAME, "a cat, noise, plain pictures, animation: faces invented",
                sum(len(s.faces) for r in empty for s in r.segments), 0, at_most=True),
     ]  # fmt: skip

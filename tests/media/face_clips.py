@@ -16,7 +16,7 @@ from tests.media.encode import Clip, write_clip
 from tests.media.scenes import Frame, Look, between, noise_frame, seen
 from tests.media.text_clips import photo
 
-VERSION: Final = "faces-3"
+VERSION: Final = "faces-4"
 WIDTH, HEIGHT = 540, 960
 FPS: Final = 4.0
 FAST: Final = {"preset": "ultrafast", "crf": "14"}
@@ -28,7 +28,6 @@ LOOKS: Final[dict[str, tuple[Look, Look]]] = {
     "biden": (Look(0.55, 0.22, 0.70), Look(0.60, 0.20, 0.50)),
     "astronaut": (Look(0.42, 0.34, 0.38), Look(0.42, 0.28, 0.30)),
     "ancelotti": (Look(0.74, 0.50, 0.30), Look(0.76, 0.40, 0.20)),
-    "zidane": (Look(0.40, 0.50, 0.315), Look(0.56, 0.50, 0.315)),
 }
 """Camera moves towards one face of a photo."""
 FILES: Final = {"astronaut": "astronaut.png", "ancelotti": "zidane.jpg"}
@@ -154,6 +153,32 @@ def turned_clip() -> Clip:
         return {"turns": [[float(number), turn] for number, turn in enumerate(TURNS_PX)]}
 
     return cached("turned", build, version=VERSION)
+
+
+def far_clip() -> Clip:
+    """Two seconds of a portrait so far away that its face has about 30 px of 480. Truth: ``face_px``."""
+
+    def build(path: Path) -> dict[str, Any]:
+        small = cv2.resize(photo("obama.jpg"), (110, 137), interpolation=cv2.INTER_AREA)
+        frame = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+        frame[300 : 300 + small.shape[0], 200 : 200 + small.shape[1]] = small
+        write_clip(path, (frame for _ in range(8)), fps=FPS, options=FAST)
+        return {"face_px": 30}
+
+    return cached("far", build, version=VERSION)
+
+
+def group_clip() -> Clip:
+    """Four seconds over a photo of six adults, from the right to the left. Truth: ``people``, six."""
+
+    def build(path: Path) -> dict[str, Any]:
+        picture = photo("t1.jpg")
+        start, end = Look(0.80, 0.50, 0.389), Look(0.20, 0.50, 0.389)
+        frames = (seen(picture, between(start, end, number / 31), WIDTH, HEIGHT) for number in range(32))
+        write_clip(path, frames, fps=8.0, options=FAST)
+        return {"people": 6}
+
+    return cached("group", build, version=VERSION)
 
 
 # --- no faces ---------------------------------------------------------------------------------------------------------
