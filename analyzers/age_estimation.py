@@ -19,7 +19,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from analyzers.models.faces import FILE, MODEL, Face, FaceDetector, Picture, clipped, follow, letterbox, small, still
+from analyzers.models.faces import (
+    FILE,
+    MODEL,
+    Face,
+    FaceDetector,
+    Picture,
+    Small,
+    clipped,
+    follow,
+    letterbox,
+    small,
+    still,
+)
 from analyzers.models.tracking import iou
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import Box, Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
@@ -96,10 +108,10 @@ class Sight:
 
 @dataclass(frozen=True)
 class AgeSample:
-    """One sampled picture: its time in s, its 32x32 pixels, its faces."""
+    """One sampled picture: its time in s, it made small, its faces."""
 
     pts_s: float
-    small: bytes
+    small: Small
     sights: tuple[Sight, ...]
 
 

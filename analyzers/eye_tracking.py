@@ -14,7 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from analyzers.models.faces import FILE, MODEL, Face, FaceDetector, Picture, clipped, follow, letterbox, small, still
+from analyzers.models.faces import (
+    FILE,
+    MODEL,
+    Face,
+    FaceDetector,
+    Picture,
+    Small,
+    clipped,
+    follow,
+    letterbox,
+    small,
+    still,
+)
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import Box, Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
 from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
@@ -95,10 +107,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class GazeSample:
-    """One sampled picture: its time in s, its 32x32 pixels, its faces."""
+    """One sampled picture: its time in s, it made small, its faces."""
 
     pts_s: float
-    small: bytes
+    small: Small
     faces: tuple[Seen, ...]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.models.litert import LiteNetwork
-from analyzers.models.tracking import Corners, Detection, Sample, confirmed, iou, link
+from analyzers.models.tracking import Corners, Detection, Sample, confirmed, iou, link, small_picture
 
 MODEL: Final = "mediapipe_face_detection"
 FILE: Final = "face_detection_full_range_sparse.tflite"
@@ -156,60 +156,33 @@ def still(before: Picture, after: Picture) -> bool:
     return bool(difference.reshape(cells, BLOCK_PX, cells, BLOCK_PX, 3).mean(axis=(1, 3)).max() <= SAME_PICTURE_LEVELS)
 
 
-SMALL_PX: Final = 32
-SHIFT_RESPONSE_MIN: Final = 0.3
-"""Least peak of a shift of the whole picture that is believed: pans reach 0.5 and more, other pictures up to 0.2."""
+Small = tuple[bytes, bytes]
+"""A picture as the tracker wants it: 8x8 pixels in colour, 64x64 in grey."""
 
 
-def small(picture: Picture) -> bytes:
-    """The picture in 32x32 pixels, by which `follow` sees scene changes and camera moves."""
+def small(picture: Picture) -> Small:
+    """What `follow` sees scene changes and camera moves by."""
     import cv2
 
-    return np.asarray(cv2.resize(picture, (SMALL_PX, SMALL_PX), interpolation=cv2.INTER_AREA), np.uint8).tobytes()
+    thumb = np.asarray(cv2.resize(picture, (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
+    return thumb.tobytes(), small_picture(picture)
 
 
-def follow(samples: Sequence[tuple[float, bytes, Sequence[Face]]]) -> list[list[int]]:
+def follow(samples: Sequence[tuple[float, Small, Sequence[Face]]]) -> list[list[int]]:
     """Which face is whose: track numbers for the faces of each sample (time in s, `small` picture, faces); 0 is none.
 
-    Tracks are numbered from 1 in the order in which they begin, by analyzers/models/tracking.py, on boxes that the
-    camera's pans are taken out of; they end at a cut. A face that is seen once only and is doubtful is in none.
+    Tracks are numbered from 1 in the order in which they begin, by analyzers/models/tracking.py; they end at a cut. A
+    face that is seen once only and is doubtful is in none.
     """
-    pictures = [np.frombuffer(picture, np.uint8).reshape(SMALL_PX, SMALL_PX, 3) for _, picture, _ in samples]
-    steps: list[Sample] = []
-    x = y = 0.0
-    for number, (pts_s, _, faces) in enumerate(samples):
-        if number > 0:
-            dx, dy = shift(pictures[number - 1], pictures[number])
-            x, y = x + dx, y + dy
-        boxes = [(f.box[0] - x, f.box[1] - y, f.box[2] - x, f.box[3] - y) for f in faces]
-        found = tuple(Detection("face", face.score, box) for face, box in zip(faces, boxes, strict=True))
-        thumb = pictures[number].reshape(8, SMALL_PX // 8, 8, SMALL_PX // 8, 3).mean(axis=(1, 3)).astype(np.uint8)
-        steps.append(Sample(pts_s, found, thumb.tobytes()))
+    steps = [
+        Sample(pts_s, tuple(Detection("face", face.score, face.box) for face in faces), *pictures)
+        for pts_s, pictures, faces in samples
+    ]
     tracks = confirmed(link(steps, SCORE_MIN), lone_score_min=SURE_SCORE)
     numbers = [[0] * len(faces) for _, _, faces in samples]
     for number, track in enumerate(sorted(tracks, key=lambda t: min(t.seen)), start=1):
         for step, seen in track.seen.items():
-            overlaps = [iou(seen.box, detection.box) for detection in steps[step].detections or ()]
+            overlaps = [iou(seen.box, face.box) for face in samples[step][2]]
             if overlaps and max(overlaps) > 0:
                 numbers[step][overlaps.index(max(overlaps))] = number
     return numbers
-
-
-def shift(before: Picture, after: Picture) -> tuple[float, float]:
-    """How far a small picture moved, right and down, in its widths and heights; 0, 0 where it did not as a whole.
-
-    By phase correlation (Kuglin and Hines, 1975).
-    """
-    import cv2
-
-    one, two = (np.asarray(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), np.float32) for p in (before, after))
-    window = cv2.createHanningWindow((SMALL_PX, SMALL_PX), cv2.CV_32F)
-    (dx, dy), response = cv2.phaseCorrelate(one.copy(), two.copy(), window)  # it writes the window into its inputs
-    x, y = round(dx), round(dy)
-    if response < SHIFT_RESPONSE_MIN or (x, y) == (0, 0) or max(abs(x), abs(y)) > SMALL_PX // 2:
-        return 0.0, 0.0
-    first = one[max(0, -y) : SMALL_PX - max(0, y), max(0, -x) : SMALL_PX - max(0, x)]
-    second = two[max(0, y) : SMALL_PX - max(0, -y), max(0, x) : SMALL_PX - max(0, -x)]
-    if float(np.abs(first - second).mean()) > float(np.abs(one - two).mean()):
-        return 0.0, 0.0
-    return dx / SMALL_PX, dy / SMALL_PX
