@@ -8,6 +8,8 @@ import pytest
 
 from analyzers.cross_analyzer_intelligence import CrossAnalyzerIntelligence, CrossReport, clock, seconds
 from analyzers.methods.evidence import quoted
+from analyzers.product_detection import ProductDetection
+from analyzers.temporal_flow import TemporalFlow
 from pipeline.results import Upstream, VideoFacts
 from tests.media import reports
 
@@ -20,7 +22,7 @@ def drawn(duration_s: float = 10.0, missing: dict[str, str] | None = None, **giv
 def test_a_second_reads_like_an_editors_note() -> None:
     report = drawn(
         object_detection=reports.objects([(4.0, 5.0, "person", (0.05, 0.2, 0.25, 0.9))]),
-        text_overlay=reports.texts([(3.5, 6.0, "WAS GEHT AB")]),
+        text_overlay=reports.texts([(4.1, 6.0, "WAS GEHT AB")]),
         camera_analysis=reports.camera([(0.0, 4.0, "static"), (4.0, 10.0, "pan_right")]),
         cut_analysis=reports.cuts([4.02], 10.0),
         audio_analysis=reports.sound(10.0, beats=[4.0]),
@@ -155,3 +157,233 @@ def test_an_hour_is_written_with_hours() -> None:
 
 def test_it_is_sent_to_workers_before_it_is_loaded() -> None:
     assert pickle.loads(pickle.dumps(CrossAnalyzerIntelligence())).spec.after_if_ok == ("*",)
+
+
+# --- the line ---------------------------------------------------------------------------------------------------------
+
+LEFT = (0.05, 0.2, 0.25, 0.9)
+
+
+def lines(report: CrossReport) -> list[str]:
+    return [segment.line.split(" ", 1)[1] for segment in report.segments]
+
+
+def people(start: float, end: float, score: float = 0.9) -> reports.AnyReport:
+    """One person at left, sampled four times a second."""
+    steps = int((end - start) * 4)
+    report = reports.objects([(start + n / 4, start + (n + 1) / 4, "person", LEFT) for n in range(steps)])
+    for segment in report.segments:
+        segment.objects[0] = segment.objects[0].model_copy(update={"score": score})
+    return report
+
+
+def test_what_goes_on_is_not_repeated_while_there_is_something_new() -> None:
+    report = drawn(
+        4,
+        object_detection=people(0, 4),
+        camera_analysis=reports.camera([(0, 4, "static")]),
+        text_overlay=reports.texts([(0.0, 4.0, "HELLO"), (1.0, 4.0, "NEW"), (1.0, 4.0, "THINGS")]),
+    )
+    assert lines(report) == [
+        "a person at left, caption 'HELLO', static camera", "caption 'NEW', caption 'THINGS'",
+        "a person at left, caption 'HELLO'", "a person at left, caption 'HELLO'",
+    ]  # fmt: skip
+
+
+def test_a_line_is_no_list_of_ten_things() -> None:
+    shown = reports.texts([(0.0, 1.0, f"TEXT {n}") for n in range(9)])
+    signs = reports.texts([(0.0, 1.0, f"SIGN {n}") for n in range(9)], kind="scene")
+    shown.segments.extend(signs.segments)
+    report = drawn(1, text_overlay=shown, object_detection=people(0, 1), cut_analysis=reports.cuts([0.5], 1))
+    assert len(lines(report)[0].split(", ")) <= 6
+    assert "cut" in lines(report)[0]
+    assert "a person at left" in lines(report)[0]
+
+
+def test_a_fact_that_blinks_is_not_new_again() -> None:
+    seen = people(0, 4)
+    report = drawn(
+        4,
+        object_detection=seen.model_copy(update={"segments": [s for s in seen.segments if not 1 <= s.start < 2]}),
+        text_overlay=reports.texts([(2.0, 3.0, "A CAPTION"), (2.0, 3.0, "ANOTHER ONE")]),
+    )
+    assert lines(report)[2] == "caption 'A CAPTION', caption 'ANOTHER ONE'"
+
+
+def test_people_stand_with_what_they_do_each_by_its_analyzer() -> None:
+    report = drawn(
+        1,
+        object_detection=people(0, 1),
+        body_pose=reports.poses([(0, 1, "standing", ["hand_raised"])]),
+        eye_tracking=reports.eyes([(0, 1, 1, True)]),
+    )
+    assert lines(report) == ["a person at left, standing, raising a hand, looking into the camera"]
+    assert report.segments[0].evidence == ["object_detection", "body_pose", "eye_tracking"]
+
+
+def test_doubt_is_said_and_more_doubt_is_left_out() -> None:
+    assert lines(drawn(1, object_detection=people(0, 1, 0.55))) == ["perhaps a person at left"]
+    assert lines(drawn(1, object_detection=people(0, 1, 0.45))) == ["nothing was found"]
+    assert lines(drawn(1, visual_effects=reports.effects([(0.2, 0.4, "glitch", 0.55)]))) == ["perhaps a glitch"]
+    assert lines(drawn(1, visual_effects=reports.effects([(0.2, 0.4, "glitch", 0.3)]))) == ["nothing was found"]
+    assert lines(drawn(1, sound_effects=reports.sounds([(0.5, "whoosh", 0.4)]))) == ["nothing was found"]
+
+
+def test_a_move_that_begins_on_a_beat_is_said_to() -> None:
+    camera = reports.camera([(0.0, 2.0, "static"), (2.0, 4.0, "zoom_in")])
+    report = drawn(4, camera_analysis=camera, audio_analysis=reports.sound(4, beats=[2.02]))
+    assert lines(report)[2] == "camera pushes in on the beat"
+    assert report.segments[2].evidence == ["camera_analysis", "audio_analysis"]
+    with_cut = drawn(
+        4, camera_analysis=camera, audio_analysis=reports.sound(4, beats=[2.02]), cut_analysis=reports.cuts([2.0], 4)
+    )
+    assert lines(with_cut)[2] == "camera pushes in, cut on the beat"
+
+
+def test_effects_and_sounds_are_said_where_they_begin() -> None:
+    report = drawn(
+        3,
+        visual_effects=reports.effects([(1.2, 2.5, "freeze_frame", 0.9)]),
+        sound_effects=reports.sounds([(1.25, "impact", 0.9), (2.1, "click", 0.9), (2.4, "click", 0.9)]),
+    )
+    assert lines(report) == [
+        "nothing was found", "the picture freezes, an impact sound", "the picture freezes, 2 click sounds"
+    ]  # fmt: skip
+
+
+def test_a_language_is_named_where_it_begins() -> None:
+    report = reports.said([("hello", 0.1, 0.4), ("there", 1.1, 1.4)])
+    other = reports.said([("guten", 2.1, 2.4), ("Tag", 3.1, 3.4)], language="de")
+    report.segments.extend(other.segments)
+    report = report.model_copy(
+        update={"summary": report.summary.model_copy(update={"languages": {"en": 1.0, "de": 1.0}})}
+    )
+    assert lines(drawn(4, speech_transcription=report)) == [
+        "voice says in English 'hello'", "voice says 'there'", "voice says in German 'guten'", "voice says 'Tag'"
+    ]  # fmt: skip
+
+
+def test_surroundings_and_setting_are_said_once() -> None:
+    report = drawn(
+        3,
+        audio_environment=reports.surroundings([(0, 3, {"street": 0.9, "outdoor": 0.9})]),
+        background_segmentation=reports.masks([(0, 3, 0.0)], setting="outdoor"),
+        cut_analysis=reports.cuts([1.5], 3),
+        text_overlay=reports.texts([(1.0, 2.0, "ONE"), (1.0, 2.0, "TWO")]),
+    )
+    assert lines(report)[0] == "outdoors, street noise"
+    assert lines(report)[1] == "caption 'ONE', caption 'TWO', cut"
+
+
+# --- products and flow ------------------------------------------------------------------------------------------------
+
+
+def with_products(duration_s: float = 10.0, **given: reports.AnyReport) -> CrossReport:
+    facts = VideoFacts(source="", sha256="", bytes=0, duration_s=duration_s)
+    found = {"product_detection": ProductDetection().summarize([], Upstream(facts, given))}
+    flow = {"temporal_flow": TemporalFlow().summarize([], Upstream(facts, given))}
+    return drawn(duration_s, None, **given, **found, **flow)
+
+
+def rules(report: CrossReport) -> tuple[set[str], set[str]]:
+    """Names of the rules of (agreements, contradictions)."""
+    return {f.rule for f in report.summary.agreements}, {f.rule for f in report.summary.contradictions}
+
+
+def test_a_brand_with_a_call_and_no_disclosure_is_a_contradiction() -> None:
+    bare = with_products(text_overlay=reports.texts([(1, 3, "Nike"), (7, 9, "Link in Bio")]))
+    assert "brand_without_disclosure" in rules(bare)[1]
+    (found,) = [f for f in bare.summary.contradictions if f.rule == "brand_without_disclosure"]
+    assert [(e.start, e.end) for e in found.evidence] == [(1, 3), (7, 9)]
+    labelled = with_products(text_overlay=reports.texts([(1, 3, "Nike"), (0, 9, "Anzeige"), (7, 9, "Link in Bio")]))
+    assert rules(labelled) == ({"brand_disclosed"}, set())
+    assert any("advertising disclosed" in line for line in lines(labelled))
+    denied = with_products(text_overlay=reports.texts([(1, 3, "Nike, not sponsored"), (7, 9, "shop now")]))
+    assert "nobody paid" in denied.summary.contradictions[0].what
+
+
+def test_a_follow_is_no_sale_and_no_brand_is_no_advertising() -> None:
+    assert rules(with_products(text_overlay=reports.texts([(1, 3, "Nike"), (7, 9, "Follow me")])))[1] == set()
+    assert rules(with_products(text_overlay=reports.texts([(7, 9, "Link in Bio")])))[1] == set()
+
+
+def test_a_brand_shown_and_spoken_agrees_and_another_one_contradicts() -> None:
+    shown = reports.texts([(1, 4, "Adidas")])
+    same = with_products(text_overlay=shown, speech_transcription=reports.said([("Adidas", 2.0, 2.4)]))
+    other = with_products(text_overlay=shown, speech_transcription=reports.said([("Nike", 2.0, 2.4)]))
+    assert "brand_shown_and_spoken" in rules(same)[0]
+    assert "other_brand" in rules(other)[1]
+    assert "other_brand" not in rules(same)[1]
+
+
+def test_a_call_shown_and_spoken_is_an_agreement() -> None:
+    report = with_products(
+        text_overlay=reports.texts([(7, 9, "Follow me")]),
+        speech_transcription=reports.said([("follow", 6.0, 6.3), ("me", 6.3, 6.5)]),
+    )
+    assert "call_shown_and_spoken" in rules(report)[0]
+    assert any("call to action begins" in line for line in lines(report))
+
+
+# --- findings ---------------------------------------------------------------------------------------------------------
+
+
+def test_findings_carry_both_sides_with_their_times() -> None:
+    spoken = reports.said([("Ask", 2.0, 2.3), ("not", 2.3, 2.6)])
+    (found,) = drawn(speech_transcription=spoken, text_overlay=reports.texts([(1.5, 4, "ASK NOT")])).summary.agreements
+    assert [(e.analyzer, e.start, e.end, e.what) for e in found.evidence] == [
+        ("text_overlay", 1.5, 4.0, "caption 'ASK NOT'"), ("speech_transcription", 2.0, 2.6, "says 'Ask not'"),
+    ]  # fmt: skip
+
+
+def test_eye_contact_with_nobody_is_a_contradiction_and_with_somebody_an_agreement() -> None:
+    looks = reports.eyes([(n / 4, (n + 1) / 4, 1, True) for n in range(16)])
+    nobody = reports.objects([(n / 4, (n + 1) / 4, "dog", LEFT) for n in range(16)])
+    assert rules(drawn(4, eye_tracking=looks, object_detection=nobody)) == (set(), {"eye_contact_with_nobody"})
+    assert rules(drawn(4, eye_tracking=looks, object_detection=people(0, 4)))[0] == {"person_looks_into_camera"}
+    assert rules(drawn(4, eye_tracking=looks)) == (set(), set())
+
+
+def test_faces_are_compared_with_people() -> None:
+    away = reports.eyes([(n / 4, (n + 1) / 4, 3, False) for n in range(16)])
+    nobody = reports.objects([(n / 4, (n + 1) / 4, "dog", LEFT) for n in range(16)])
+    assert rules(drawn(4, eye_tracking=away, object_detection=people(0, 4)))[1] == {"more_faces_than_people"}
+    assert rules(drawn(4, eye_tracking=away, object_detection=nobody))[1] == {"face_without_person"}
+    masks = reports.masks([(0, 4, 0.5)])
+    assert rules(drawn(4, background_segmentation=masks, object_detection=nobody))[1] == {"person_area_without_person"}
+
+
+def test_languages_of_captions_and_speech_are_compared() -> None:
+    german = reports.texts([(1, 4, "das ist nicht für dich und mich")])
+    english = reports.said([("this", 1, 1.2), ("is", 1.2, 1.4)], language="en")
+    assert rules(drawn(speech_transcription=english, text_overlay=german))[1] == {"other_language"}
+    spoken = reports.said([("das", 1, 1.2), ("ist", 1.2, 1.4)], language="de")
+    assert "same_language" in rules(drawn(speech_transcription=spoken, text_overlay=german))[0]
+    short = reports.texts([(1, 4, "GRÖSSE")])
+    assert rules(drawn(speech_transcription=english, text_overlay=short)) == (set(), set())
+
+
+def test_music_is_compared_with_the_surroundings() -> None:
+    sound = reports.sound(6, music=[(0, 6)])
+    street, bed = reports.surroundings([(0, 6, {"street": 0.9})]), reports.surroundings([(0, 6, {"music_bed": 0.9})])
+    assert rules(drawn(6, audio_analysis=sound, audio_environment=street))[1] == {"music_or_not"}
+    assert rules(drawn(6, audio_analysis=sound, audio_environment=bed)) == ({"music_heard_twice"}, set())
+    assert rules(drawn(6, audio_analysis=reports.sound(6), audio_environment=bed))[1] == {"music_or_not"}
+    assert rules(drawn(6, audio_analysis=sound, audio_environment=reports.surroundings([(0, 6, {})])))[1] == set()
+
+
+def test_a_flash_at_a_cut_and_a_freeze_under_a_moving_camera_are_contradictions() -> None:
+    flash = reports.effects([(2.0, 2.1, "flash", 0.9)])
+    assert rules(drawn(visual_effects=flash, cut_analysis=reports.cuts([2.05], 10)))[1] == {"flash_or_cut"}
+    assert rules(drawn(visual_effects=flash, cut_analysis=reports.cuts([4.0], 10)))[1] == set()
+    frozen = reports.effects([(2.0, 4.0, "freeze_frame", 0.9)])
+    moving, still = reports.camera([(0, 10, "pan_left")]), reports.camera([(0, 10, "static")])
+    assert rules(drawn(visual_effects=frozen, camera_analysis=moving))[1] == {"frozen_or_moving"}
+    assert rules(drawn(visual_effects=frozen, camera_analysis=still))[1] == set()
+
+
+def test_an_effect_with_a_sound_is_an_agreement() -> None:
+    effect = reports.effects([(2.0, 2.1, "zoom_punch", 0.9)])
+    near, far = reports.sounds([(2.1, "impact", 0.9)]), reports.sounds([(3.0, "impact", 0.9)])
+    assert rules(drawn(visual_effects=effect, sound_effects=near))[0] == {"effect_with_sound"}
+    assert rules(drawn(visual_effects=effect, sound_effects=far))[0] == set()

@@ -128,3 +128,83 @@ def said(words: Sequence[tuple[str, float, float]], language: str = "en") -> Any
         segments=segments,
         summary=made(speech_transcription.SpeechSummary, language=language, languages={language: 1.0}),
     )
+
+
+def eyes(looks: Sequence[tuple[float, float, int, bool]]) -> AnyReport:
+    """(start, end, faces, whether they look into the camera) of each stretch."""
+    from analyzers import eye_tracking
+
+    segments = [
+        made(
+            eye_tracking.GazeSegment,
+            start=a,
+            end=b,
+            faces=[made(eye_tracking.TrackedGaze, track=n, eye_contact=contact) for n in range(faces)],
+        )
+        for a, b, faces, contact in looks
+    ]
+    return made(eye_tracking.GazeReport, segments=segments, summary=made(eye_tracking.GazeSummary))
+
+
+def poses(seen: Sequence[tuple[float, float, str, list[str]]]) -> AnyReport:
+    """(start, end, posture, gestures) of one person in each stretch."""
+    from analyzers import body_pose
+
+    segments = [
+        made(
+            body_pose.PoseSegment,
+            start=a,
+            end=b,
+            persons=[made(body_pose.Person, score=0.9, posture=posture, gestures=gestures)],
+        )
+        for a, b, posture, gestures in seen
+    ]
+    return made(body_pose.PoseReport, segments=segments, summary=made(body_pose.PoseSummary))
+
+
+def effects(seen: Sequence[tuple[float, float, str, float]]) -> AnyReport:
+    """(start, end, kind, score) of each effect in the picture."""
+    from analyzers import visual_effects
+
+    segments = [made(visual_effects.EffectSegment, start=a, end=b, kind=kind, score=s) for a, b, kind, s in seen]
+    return made(visual_effects.EffectsReport, segments=segments, summary=made(visual_effects.EffectsSummary))
+
+
+def sounds(heard: Sequence[tuple[float, str, float]]) -> AnyReport:
+    """(time, kind, score) of each effect in the sound, a tenth of a second long."""
+    from analyzers import sound_effects
+
+    segments = [
+        made(sound_effects.EffectSegment, start=t, end=t + 0.1, time=t, kind=kind, strength=0.5, score=score)
+        for t, kind, score in heard
+    ]
+    return made(sound_effects.EffectsReport, segments=segments, summary=made(sound_effects.EffectsSummary))
+
+
+def surroundings(heard: Sequence[tuple[float, float, dict[str, float]]]) -> AnyReport:
+    """(start, end, scores by label) of each stretch of sound."""
+    from analyzers import audio_environment
+
+    segments = [
+        made(
+            audio_environment.EnvironmentSegment,
+            start=a,
+            end=b,
+            labels=[made(audio_environment.Label, name=name, score=score) for name, score in labels.items()],
+        )
+        for a, b, labels in heard
+    ]
+    summary = made(audio_environment.EnvironmentSummary)
+    return made(audio_environment.EnvironmentReport, segments=segments, summary=summary)
+
+
+def masks(seen: Sequence[tuple[float, float, float]], setting: str = "unknown") -> AnyReport:
+    """(start, end, share of the picture that is person) of each stretch."""
+    from analyzers import background_segmentation
+
+    segments = [
+        made(background_segmentation.BackgroundSegment, start=a, end=b, person_share=share, setting=setting)
+        for a, b, share in seen
+    ]
+    summary = made(background_segmentation.BackgroundSummary, setting=setting, setting_score=0.9)
+    return made(background_segmentation.BackgroundReport, segments=segments, summary=summary)
