@@ -26,8 +26,6 @@ WORDS_PER_S: Final = 4.0
 """four words a second fast speech (240 words per minute),"""
 LOUD_DB, QUIET_DB = -10.0, -50.0
 """and the level from a quiet room to a loud master."""
-SMOOTH_S: Final = 3
-"""Seconds over which everything is averaged, the second itself in the middle."""
 
 Curve = npt.NDArray[np.float64]
 
@@ -85,10 +83,9 @@ def _share(per_second: Curve, lengths: Curve, reference: float) -> Curve:
 
 def _smooth(values: Curve) -> Curve:
     """Mean of each second and its neighbours; at the ends of those that there are."""
-    if len(values) < 2:
-        return values
-    kernel = np.ones(SMOOTH_S)
-    return np.asarray(np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same"))
+    padded = np.pad(np.stack([values, np.ones(len(values))]), ((0, 0), (1, 1)))
+    sums = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return np.asarray(sums[0] / sums[1])
 
 
 def _spread(segments: Any, value: Any, count: int) -> Curve:

@@ -105,7 +105,7 @@ def test_the_hook_ends_at_a_cut_nearby_and_not_at_one_far_away() -> None:
     assert phases(told(cut_analysis=reports.cuts([3.8], 30.0)))[0] == ("hook", 0, 3.0)
 
 
-@pytest.mark.parametrize("duration_s", [0.03, 1.0, 3.9])
+@pytest.mark.parametrize("duration_s", [0.03, 1.0, 1.7, 2.4, 3.9])
 def test_a_very_short_video_is_all_hook(duration_s: float) -> None:
     assert phases(told(duration_s, cut_analysis=reports.cuts([], duration_s))) == [("hook", 0, duration_s)]
 
