@@ -43,8 +43,8 @@ FOCUS_SHARP: Final = 0.45
 """A cell is in focus if its fine detail, over its coarse detail, has this share of the 85th percentile; the sharpest
 cells may be a caption."""
 SHALLOW_MAX, DEEP_MIN = 0.35, 0.65
-FACE_TO_HEAD: Final = 1.3
-"""A head, chin to crown, over a face box, chin to forehead."""
+FACE_TO_HEAD: Final = 1.5
+"""A head, chin to crown, over a face box, which reaches from chin to brows (Farkas 1994: 22.3 over 14.5 cm)."""
 SIZES: Final[tuple[tuple[float, ShotSize], ...]] = (
     (1.25, "extreme_close_up"), (2.25, "close_up"), (3.25, "medium_close_up"), (4.75, "medium_shot"),
     (6.5, "medium_long_shot"), (20.0, "long_shot"),
