@@ -39,10 +39,10 @@ def size_of(box: Corners) -> float:
     return float(max(0.0, (box[2] - box[0]) * (box[3] - box[1])) ** 0.5)
 
 
-def is_evident(points: Points, box: Corners) -> bool:
-    """Whether enough joints are really seen, and in the person's own box."""
+def is_evident(points: Points, box: Corners, score_min: float = EVIDENCE_MIN) -> bool:
+    """Whether enough joints are really seen, and in the person's own box; the six best score at least `score_min`."""
     good = points[points[:, 2] >= JOINT_SCORE_MIN]
-    if len(good) < JOINTS_MIN or float(np.sort(points[:, 2])[-BEST_JOINTS:].mean()) < EVIDENCE_MIN:
+    if len(good) < JOINTS_MIN or float(np.sort(points[:, 2])[-BEST_JOINTS:].mean()) < score_min:
         return False
     across, down = (box[2] - box[0]) / 10, (box[3] - box[1]) / 10
     inside = (good[:, 0] >= box[0] - across) & (good[:, 0] <= box[2] + across)
