@@ -171,7 +171,7 @@ class AgeEstimation(Analyzer[AgePart, AgeReport]):
                 before = fitted
                 sights, cut = self._look(picture, self._detect.look(fitted, around))
                 crops.append(cut)
-            samples.append(AgeSample(float(item.pts_s[number]), small(picture), sights))
+            samples.append(AgeSample(float(item.pts_s[number]), small(fitted, around), sights))
         for step, place in _best([sample.sights for sample in samples]):
             sights = samples[step].sights
             read = replace(sights[place], age=self._age(crops[step][place]))

@@ -163,7 +163,7 @@ class EyeTracking(Analyzer[GazePart, GazeReport]):
                 faces = samples[-1].faces
             else:
                 before, faces = fitted, self._look(item.frames[number], self._detect.look(fitted, around))
-            samples.append(GazeSample(float(item.pts_s[number]), small(item.frames[number]), faces))
+            samples.append(GazeSample(float(item.pts_s[number]), small(fitted, around), faces))
         return GazePart(tuple(samples), item.end_s)
 
     def _look(self, picture: Picture, faces: Sequence[Face]) -> tuple[Seen, ...]:

@@ -160,10 +160,12 @@ Small = tuple[bytes, bytes]
 """A picture as the tracker wants it: 8x8 pixels in colour, 64x64 in grey."""
 
 
-def small(picture: Picture) -> Small:
-    """What `follow` sees scene changes and camera moves by."""
+def small(fitted: Picture, around: Corners) -> Small:
+    """What `follow` sees scene changes and camera moves by, of what `letterbox` made of a picture."""
     import cv2
 
+    x, y, width, height = (round(value * INPUT_PX) for value in around)
+    picture = fitted[y : y + height, x : x + width]
     thumb = np.asarray(cv2.resize(picture, (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
     return thumb.tobytes(), small_picture(picture)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from analyzers.age_estimation import AgeEstimation, AgePart, AgeReport, AgeSample, Sight, together
-from analyzers.models.faces import Face, small
+from analyzers.models.faces import Face, letterbox, small
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
 from pipeline.results import Upstream, VideoFacts
@@ -159,7 +159,7 @@ def test_sights_that_disagree_widen_the_range_and_no_age_is_below_zero() -> None
 
 def test_a_person_keeps_one_age_over_the_whole_track() -> None:
     face = Face((0.3, 0.3, 0.6, 0.6), ((0.4, 0.4),) * 6, 0.9)
-    picture = small(scene(2, 64, 64))
+    picture = small(*letterbox(scene(2, 64, 64)))
     ages = [30.0, None, 34.0, None, 32.0]
     samples = tuple(AgeSample(n * 0.5, picture, (Sight(face, 0.5, age),)) for n, age in enumerate(ages))
     report = AgeEstimation().summarize([AgePart(samples, 2.5)], upstream())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from analyzers.eye_tracking import EyeTracking, GazePart, GazeReport, GazeSample, Seen
-from analyzers.models.faces import Face, small
+from analyzers.models.faces import Face, letterbox, small
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
 from pipeline.results import Upstream, VideoFacts
@@ -171,7 +171,7 @@ def test_a_missing_model_names_the_remedy(tmp_path: Path) -> None:
 # --- the whole video, on made parts -----------------------------------------------------------------------------------
 
 FACE = Face((0.3, 0.3, 0.6, 0.6), ((0.4, 0.4),) * 6, 0.9)
-THUMB = small(scene(2, 64, 64))
+THUMB = small(*letterbox(scene(2, 64, 64)))
 
 
 def part(*sightings: tuple[float, tuple[float, float] | None, float | None] | None) -> GazePart:

@@ -20,6 +20,7 @@ from analyzers.models.faces import (
     RIGHT_EYE,
     Face,
     FaceDetector,
+    Small,
     anchors,
     blend,
     clipped,
@@ -63,6 +64,10 @@ def iris(store: ModelStore) -> IrisNetwork:
 
 def a_face(x: float, y: float, size: float = 0.2, score: float = 0.9) -> Face:
     return Face((x, y, x + size, y + size), ((x, y),) * 6, score)
+
+
+def small_of(picture: Picture) -> Small:
+    return small(*letterbox(picture))
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
@@ -132,20 +137,20 @@ def test_boxes_are_clipped_to_the_picture() -> None:
 
 
 def test_faces_keep_their_numbers_and_lose_them_at_a_cut() -> None:
-    one, other = small(scene(1, 320, 320)), small(255 - scene(1, 320, 320))
+    one, other = small_of(scene(1, 320, 320)), small_of(255 - scene(1, 320, 320))
     steps = [(n * 0.25, one if n < 3 else other, [a_face(0.1, 0.1), a_face(0.6, 0.1)]) for n in range(6)]
     assert follow(steps) == [[1, 2]] * 3 + [[3, 4]] * 3
 
 
 def test_a_doubtful_face_that_is_seen_once_is_nobodys() -> None:
-    picture = small(scene(1, 320, 320))
+    picture = small_of(scene(1, 320, 320))
     steps = [(0.0, picture, [a_face(0.1, 0.1)]), (0.25, picture, [a_face(0.1, 0.1), a_face(0.7, 0.7, score=0.5)])]
     assert follow(steps) == [[1], [1, 0]]
 
 
 def test_faces_are_followed_through_a_pan_of_more_than_their_size() -> None:
     world = scene(3, 1600, 800)
-    pictures = [small(seen(world, Look(0.35 + 0.06 * n, 0.5, 0.3), 480, 480)) for n in range(4)]
+    pictures = [small_of(seen(world, Look(0.35 + 0.06 * n, 0.5, 0.3), 480, 480)) for n in range(4)]
     steps = [(n * 0.5, picture, [a_face(0.75 - 0.2 * n, 0.4, 0.12)]) for n, picture in enumerate(pictures)]
     assert follow(steps) == [[1]] * 4
 
