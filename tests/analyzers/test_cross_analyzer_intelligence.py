@@ -387,3 +387,17 @@ def test_an_effect_with_a_sound_is_an_agreement() -> None:
     near, far = reports.sounds([(2.1, "impact", 0.9)]), reports.sounds([(3.0, "impact", 0.9)])
     assert rules(drawn(visual_effects=effect, sound_effects=near))[0] == {"effect_with_sound"}
     assert rules(drawn(visual_effects=effect, sound_effects=far))[0] == set()
+
+
+def test_a_break_of_motion_is_explained_by_a_flash() -> None:
+    camera, cut = reports.camera([(0, 10, "static")], breaks=[5.0]), reports.cuts([], 10)
+    flash = reports.effects([(5.0, 5.1, "flash", 0.9)])
+    assert rules(drawn(camera_analysis=camera, cut_analysis=cut)) == (set(), {"break_without_transition"})
+    explained = drawn(camera_analysis=camera, cut_analysis=cut, visual_effects=flash)
+    assert rules(explained) == ({"break_at_effect"}, set())
+
+
+def test_a_fade_between_shots_is_said_once() -> None:
+    cut, fade = reports.cuts([1.5], 3, "fade"), reports.effects([(1.6, 1.9, "fade_in", 0.9)])
+    assert lines(drawn(3, cut_analysis=cut, visual_effects=fade))[1] == "fade"
+    assert lines(drawn(3, visual_effects=fade))[1] == "fades in"
