@@ -1,7 +1,8 @@
 """Draws together what all analyzers reported: one line per second, agreements, contradictions, key moments.
 
-Rules only, stated in docs/cross_analyzer_intelligence.md: every phrase restates a report (methods/evidence.py), every
-finding compares reports (methods/agreement.py). Nothing is said that no analyzer said, and a report that is missing is
+Rules only, stated in docs/cross_analyzer_intelligence.md: every phrase restates a report (methods/evidence.py,
+picture_phrases.py, sound_phrases.py), every finding compares reports (agreement.py, contradiction.py, moments.py).
+Nothing is said that no analyzer said, and a report that is missing is
 listed with its reason instead of being guessed. Works with any subset, down to none.
 """
 
@@ -11,7 +12,10 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from analyzers.methods import agreement, evidence
+from analyzers.methods import evidence, moments, picture_phrases, sound_phrases
+from analyzers.methods.agreement import agreements
+from analyzers.methods.comparison import Found
+from analyzers.methods.contradiction import contradictions
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
 from pipeline.types import ALL, AnalyzerSpec
@@ -31,13 +35,27 @@ class LineSegment(Segment):
     evidence: list[str]
 
 
-class Finding(Document):
-    """Something that several reports say, or contradict each other about, from `start` to `end`."""
+class SideEvidence(Document):
+    """What one analyzer reported about it, from `start` to `end`."""
 
+    analyzer: str
     start: Seconds
     end: Seconds
     what: str
+
+
+class Finding(Document):
+    """Something that several reports say, or contradict each other about, from `start` to `end`.
+
+    `rule` is its name in docs/cross_analyzer_intelligence.md; `evidence` has what each side said, and when.
+    """
+
+    start: Seconds
+    end: Seconds
+    rule: str
+    what: str
     analyzers: list[str]
+    evidence: list[SideEvidence]
 
 
 class KeyMoment(Document):
@@ -81,7 +99,7 @@ class CrossReport(Report[LineSegment, CrossSummary]):
 class CrossAnalyzerIntelligence(Analyzer[None, CrossReport]):
     """What follows from all reports together."""
 
-    spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("cross_analyzer_intelligence", "1", None, after_if_ok=ALL, cpus=0.1)
+    spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("cross_analyzer_intelligence", "2", None, after_if_ok=ALL, cpus=0.1)
 
     def load(self, device: str, profile: Profile) -> None:
         """Nothing to read: rules only."""
@@ -91,13 +109,13 @@ class CrossAnalyzerIntelligence(Analyzer[None, CrossReport]):
         """Read all reports."""
         duration_s = upstream.video.duration_s
         reports = {name: evidence.Indexed(report) for name, report in upstream.items()}
-        beats = agreement.beats_of(reports)
-        sync = agreement.beat_cut_sync(reports, duration_s, BEAT_WINDOW_S)
+        beats = moments.beats_of(reports)
+        sync = moments.beat_cut_sync(reports, duration_s, BEAT_WINDOW_S)
         return CrossReport(
-            segments=[line(reports, stretch, beats) for stretch in seconds(duration_s)],
+            segments=lines(reports, seconds(duration_s), beats),
             summary=CrossSummary(
-                agreements=[_finding(found) for found in agreement.agreements(reports)],
-                contradictions=[_finding(found) for found in agreement.contradictions(reports)],
+                agreements=[_finding(found) for found in agreements(reports)],
+                contradictions=[_finding(found) for found in contradictions(reports)],
                 key_moments=[
                     KeyMoment(
                         time=time_s,
@@ -105,7 +123,7 @@ class CrossAnalyzerIntelligence(Analyzer[None, CrossReport]):
                         what=", ".join(change.what for change in changes),
                         analyzers=[change.analyzer for change in changes],
                     )
-                    for time_s, score, changes in agreement.key_moments(agreement.changes(reports))
+                    for time_s, score, changes in moments.key_moments(moments.changes(reports))
                 ],
                 beat_cut_sync=None
                 if sync is None
@@ -129,17 +147,20 @@ def seconds(duration_s: float) -> list[tuple[float, float]]:
     return [(s * SECOND_S, duration_s if s == count - 1 else (s + 1) * SECOND_S) for s in range(count)]
 
 
-def line(reports: evidence.Reports, stretch: tuple[float, float], beats: Sequence[float]) -> LineSegment:
-    """One second as a sentence: `0:04 a person at left, caption 'WAS GEHT AB', camera pans right, cut on the beat`."""
-    phrases = evidence.phrases(reports, stretch, beats, BEAT_WINDOW_S)
-    texts = dict.fromkeys(phrase.text for phrase in phrases)
-    names = dict.fromkeys(name for phrase in phrases for name in phrase.analyzers)
-    return LineSegment(
-        start=stretch[0],
-        end=stretch[1],
-        line=f"{clock(stretch[0])} {', '.join(texts) or NOTHING}",
-        evidence=list(names),
-    )
+def lines(
+    reports: evidence.Reports, stretches: Sequence[evidence.Stretch], beats: Sequence[float]
+) -> list[LineSegment]:
+    """Each second as a sentence: `0:04 a person at left, caption 'WAS GEHT AB', camera pans right, cut on the beat`."""
+    narrator = evidence.Narrator()
+    written = []
+    for stretch in stretches:
+        facts = [*picture_phrases.facts(reports, stretch, beats, BEAT_WINDOW_S), *sound_phrases.facts(reports, stretch)]
+        phrases = narrator.line(facts)
+        said = ", ".join(phrase.text for phrase in phrases)
+        names = dict.fromkeys(name for phrase in phrases for name in phrase.analyzers)
+        text = f"{clock(stretch[0])} {said or NOTHING}"
+        written.append(LineSegment(start=stretch[0], end=stretch[1], line=text, evidence=list(names)))
+    return written
 
 
 def clock(time_s: float) -> str:
@@ -149,5 +170,15 @@ def clock(time_s: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def _finding(found: agreement.Found) -> Finding:
-    return Finding(start=found.start_s, end=found.end_s, what=found.what, analyzers=list(found.analyzers))
+def _finding(found: Found) -> Finding:
+    return Finding(
+        start=found.start_s,
+        end=found.end_s,
+        rule=found.rule,
+        what=found.what,
+        analyzers=list(dict.fromkeys(side.analyzer for side in found.sides)),
+        evidence=[
+            SideEvidence(analyzer=side.analyzer, start=side.start_s, end=side.end_s, what=side.what)
+            for side in found.sides
+        ],
+    )

@@ -1,322 +1,236 @@
-"""Compares what analyzers reported: where they say the same, where they contradict each other, where much happens.
+"""Where two reports say the same independently. The rules and their reasons: docs/cross_analyzer_intelligence.md.
 
-The rules and their reasons are in docs/cross_analyzer_intelligence.md. A rule looks only at reports that are there; it
-never fills in for one that is missing.
+A rule looks only at reports that are there; it never fills in for one that is missing.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-from analyzers.methods.evidence import LOUD_STEP_DB, PRESENT, Reports, Stretch, quoted, segments_in
+from analyzers.methods.comparison import (
+    SURE_SCORE,
+    WORD,
+    Found,
+    Side,
+    breaks,
+    by_time,
+    captions,
+    effect_at,
+    labelled,
+    persons_in,
+    runs,
+    said,
+    speech_seconds,
+    words_in,
+    written_language,
+)
+from analyzers.methods.evidence import PRESENT, Reports, article, quoted, segments_in, spelled
 
 SPOKEN_NEAR_S: Final = 1.0
 """A caption may repeat what is said this long before it appears or after it is gone."""
 REPEATED_SHARE: Final = 0.6
 """Of a caption's words that must be said for it to repeat the speech."""
 REPEATED_WORDS_MIN: Final = 2
-BREAK_S: Final = 0.2
-"""How near a break that the camera's motion shows must be to a transition: motion is sampled at 12 fps."""
-RUN_S_MIN: Final = 2.0
-"""A shorter disagreement about a state (speech, people) is the analyzers' different resolution."""
-SILENT_WORD_S: Final = 0.3
-"""A word that lies in silence for longer than this is a contradiction."""
-BLUR_S: Final = 0.3
-"""A word this near a second counts for it: both analyzers blur their borders."""
-PAUSE_S: Final = 1.0
-"""Speech after a pause of this length begins anew."""
-MOMENT_SCORE_MIN: Final = 2.0
-MOMENT_DISTANCE_S: Final = 2.0
-MOMENTS_MAX: Final = 8
-"""Key moments: at least two changes at once, apart from each other, the strongest."""
+TOGETHER_S: Final = 0.15
+"""An effect in the picture and one in the sound this near to each other are felt as one (ITU-R BT.1359: 0.125 s)."""
+CALL_NEAR_S: Final = 4.0
+"""A call to action may be shown this long before or after it is spoken."""
 
 _SPEECH: Final = ("audio_analysis", "speech_transcription")
-_WORD: Final = re.compile(r"\w+")
-
-
-@dataclass(frozen=True)
-class Found:
-    """Something that holds from `start_s` to `end_s`, in words, and the analyzers whose reports say so."""
-
-    start_s: float
-    end_s: float
-    what: str
-    analyzers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something that begins or ends at a time, in words; `weight` is 1 for what everybody notices."""
-
-    time_s: float
-    what: str
-    analyzer: str
-    weight: float
-
-
-@dataclass(frozen=True)
-class Sync:
-    """How many of `cuts` hard cuts lie on a beat, against chance (see `beat_cut_sync`)."""
-
-    cuts: int
-    on_beat: int
-    chance: float
-    p_value: float
-
-
-def beats_of(reports: Reports) -> list[float]:
-    """Times of the beats; none without a report or a rhythm."""
-    return list(getattr(reports["audio_analysis"].summary, "beats", ())) if "audio_analysis" in reports else []
-
-
-def beat_cut_sync(reports: Reports, duration_s: float, window_s: float) -> Sync | None:
-    """Hard cuts within `window_s` of a beat; None without cuts or beats.
-
-    `chance` is the share of the video's time that lies so near a beat: where cuts that know nothing of the music would
-    be. `p_value` is how likely so many or more would be there by chance (binomial).
-    """
-    beats = beats_of(reports)
-    all_cuts = getattr(reports["cut_analysis"].summary, "cuts", ()) if "cut_analysis" in reports else ()
-    cuts = [cut.time for cut in all_cuts if cut.kind == "cut"]
-    if not beats or not cuts or duration_s <= 0:
-        return None
-    on_beat = sum(any(abs(cut - beat) <= window_s + 1e-9 for beat in beats) for cut in cuts)
-    covered_s, reached_s = 0.0, 0.0
-    for beat in sorted(beats):
-        begin, end = max(reached_s, beat - window_s), min(duration_s, beat + window_s)
-        covered_s += max(0.0, end - begin)
-        reached_s = max(reached_s, end)
-    chance = min(1.0, covered_s / duration_s)
-    return Sync(len(cuts), on_beat, chance, _at_least(on_beat, len(cuts), chance))
-
-
-def _at_least(successes: int, trials: int, chance: float) -> float:
-    """Probability of so many successes or more (binomial), by logarithms: a long video has hundreds of cuts."""
-    if chance <= 0 or chance >= 1:
-        return 1.0 if chance >= 1 or successes == 0 else 0.0
-    total = 0.0
-    for count in range(successes, trials + 1):
-        ways = math.lgamma(trials + 1) - math.lgamma(count + 1) - math.lgamma(trials - count + 1)
-        total += math.exp(ways + count * math.log(chance) + (trials - count) * math.log1p(-chance))
-    return min(1.0, total)
 
 
 def agreements(reports: Reports) -> list[Found]:
-    """Where two reports say the same independently, by time."""
-    rules = (_caption_repeats_speech, _speech_twice, _breaks_at_cuts)
-    return _by_time(found for rule in rules for found in rule(reports))
-
-
-def contradictions(reports: Reports) -> list[Found]:
-    """Where two reports cannot both be right, by time."""
-    rules = (_speech_without_words, _words_in_silence, _breaks_without_cuts, _faces_without_people)
-    return _by_time(found for rule in rules for found in rule(reports))
-
-
-def _by_time(found: Iterator[Found]) -> list[Found]:
-    return sorted(found, key=lambda item: (item.start_s, item.end_s, item.what))
-
-
-def _words(reports: Reports, stretch: Stretch) -> list[Any]:
-    """Words that touch a stretch."""
-    near = segments_in(reports["speech_transcription"], stretch)
-    return [word for s, _ in near for word in s.words if word.end > stretch[0] and word.start < stretch[1]]
+    """All agreements, by time."""
+    rules = (
+        _caption_repeats_speech, _speech_twice, _breaks_at_cuts, _breaks_at_effects, _brand_twice, _disclosed_brand,
+        _same_language, _effect_with_sound, _music_twice, _call_twice, _looking_person, _described_things,
+    )  # fmt: skip
+    return by_time(found for rule in rules for found in rule(reports))
 
 
 def _caption_repeats_speech(reports: Reports) -> Iterator[Found]:
     if not {"text_overlay", "speech_transcription"} <= set(reports):
         return
-    for caption in reports["text_overlay"].segments:
-        shown = [part.casefold() for part in _WORD.findall(caption.text)]
-        if caption.kind != "overlay" or len(shown) < REPEATED_WORDS_MIN:
+    for caption in captions(reports):
+        shown = [part.casefold() for part in WORD.findall(caption.text)]
+        if len(shown) < REPEATED_WORDS_MIN:
             continue
-        near = _words(reports, (max(0.0, caption.start - SPOKEN_NEAR_S), caption.end + SPOKEN_NEAR_S))
-        said = {part.casefold() for word in near for part in _WORD.findall(word.word)}
-        if sum(part in said for part in shown) >= REPEATED_SHARE * len(shown):
-            what = f"the caption {quoted(caption.text)} repeats what is said"
-            yield Found(caption.start, caption.end, what, ("text_overlay", "speech_transcription"))
-
-
-def _speech_seconds(reports: Reports) -> Iterator[tuple[float, float, bool, bool]]:
-    """(start, end, whether the sound is speech, whether there are words) for each second of the sound."""
-    for second in reports["audio_analysis"].segments:
-        near = _words(reports, (max(0.0, second.start - BLUR_S), second.end + BLUR_S))
-        yield second.start, second.end, second.speech >= PRESENT, bool(near)
+        near = words_in(reports, (max(0.0, caption.start - SPOKEN_NEAR_S), caption.end + SPOKEN_NEAR_S))
+        spoken = {part.casefold() for word in near for part in WORD.findall(word.word)}
+        if sum(part in spoken for part in shown) >= REPEATED_SHARE * len(shown):
+            own = [w for w in near if {p.casefold() for p in WORD.findall(w.word)} & set(shown)]
+            yield Found(
+                "caption_repeats_speech", caption.start, caption.end,
+                f"the caption {quoted(caption.text)} repeats what is said",
+                (
+                    Side("text_overlay", caption.start, caption.end, f"caption {quoted(caption.text)}"),
+                    Side("speech_transcription", own[0].start, own[-1].end, said(own)),
+                ),
+            )  # fmt: skip
 
 
 def _speech_twice(reports: Reports) -> Iterator[Found]:
-    if set(_SPEECH) <= set(reports):
-        both = [(a, b) for a, b, sounds, words in _speech_seconds(reports) if sounds and words]
-        for start, end in _runs(both):
-            yield Found(start, end, "the sound is speech, and words are understood", _SPEECH)
-
-
-def _speech_without_words(reports: Reports) -> Iterator[Found]:
-    if set(_SPEECH) <= set(reports):
-        lone = [(a, b) for a, b, sounds, words in _speech_seconds(reports) if sounds and not words]
-        for start, end in _runs(lone):
-            yield Found(start, end, "the sound is speech, but no words are understood", _SPEECH)
-
-
-def _words_in_silence(reports: Reports) -> Iterator[Found]:
     if not set(_SPEECH) <= set(reports):
         return
-    for start, end in getattr(reports["audio_analysis"].summary, "silences", ()):
-        for word in _words(reports, (start, end)):
-            if min(word.end, end) - max(word.start, start) > SILENT_WORD_S:
-                what = f"the word {quoted(word.word)} is understood where it is silent"
-                yield Found(word.start, word.end, what, ("speech_transcription", "audio_analysis"))
-
-
-def _breaks(reports: Reports) -> Iterator[tuple[float, float | None]]:
-    """(time of a break in the camera's motion, time of the transition beside it or None)."""
-    if {"camera_analysis", "cut_analysis"} <= set(reports):
-        transitions = getattr(reports["cut_analysis"].summary, "cuts", ())
-        for broken in getattr(reports["camera_analysis"].summary, "breaks", ()):
-            near = [
-                cut.time
-                for cut in transitions
-                if getattr(cut, "start", cut.time) - BREAK_S <= broken <= getattr(cut, "end", cut.time) + BREAK_S
-            ]
-            yield broken, near[0] if near else None
+    both = [(a, b) for a, b, sounds, words in speech_seconds(reports) if sounds and words]
+    for start, end in runs(both):
+        words = words_in(reports, (start, end))
+        yield Found(
+            "speech_understood", start, end, "the sound is speech, and words are understood",
+            (Side("audio_analysis", start, end, "the sound is speech"),
+             Side("speech_transcription", start, end, f"{len(words)} words")),
+        )  # fmt: skip
 
 
 def _breaks_at_cuts(reports: Reports) -> Iterator[Found]:
-    for broken, cut in _breaks(reports):
+    for broken, cut in breaks(reports):
         if cut is not None:
-            what = "the picture's motion breaks where a transition was found"
-            yield Found(min(broken, cut), max(broken, cut), what, ("camera_analysis", "cut_analysis"))
+            yield Found(
+                "break_at_transition", min(broken, cut.time), max(broken, cut.time),
+                "the picture's motion breaks where a transition was found",
+                (Side("camera_analysis", broken, broken, "the motion breaks"),
+                 Side("cut_analysis", cut.time, cut.time, str(cut.kind))),
+            )  # fmt: skip
 
 
-def _breaks_without_cuts(reports: Reports) -> Iterator[Found]:
-    for broken, cut in _breaks(reports):
-        if cut is None:
-            what = "the picture's motion breaks where no transition was found"
-            yield Found(broken, broken, what, ("camera_analysis", "cut_analysis"))
+def _breaks_at_effects(reports: Reports) -> Iterator[Found]:
+    for broken, cut in breaks(reports):
+        effect = effect_at(reports, broken)
+        if cut is None and effect is not None:
+            kind = spelled(effect.kind)
+            yield Found(
+                "break_at_effect", min(broken, effect.start), max(broken, effect.end),
+                f"the picture's motion breaks where there is a {kind}",
+                (Side("camera_analysis", broken, broken, "the motion breaks"),
+                 Side("visual_effects", effect.start, effect.end, kind)),
+            )  # fmt: skip
 
 
-def _faces_without_people(reports: Reports) -> Iterator[Found]:
-    for name in ("eye_tracking", "age_estimation"):
-        if not {name, "object_detection"} <= set(reports):
-            continue
-        lone = []
-        for segment in reports[name].segments:
+def _brand_twice(reports: Reports) -> Iterator[Found]:
+    if "product_detection" not in reports:
+        return
+    for segment in reports["product_detection"].segments:
+        sources = {evidence.analyzer for evidence in segment.evidence}
+        if segment.brand and {"text_overlay", "speech_transcription"} <= sources:
+            yield Found(
+                "brand_shown_and_spoken", segment.start, segment.end,
+                f"the brand {quoted(segment.brand)} is shown and spoken of",
+                tuple(Side(e.analyzer, e.start, e.end, e.what) for e in segment.evidence),
+            )  # fmt: skip
+
+
+def _disclosed_brand(reports: Reports) -> Iterator[Found]:
+    if "product_detection" not in reports:
+        return
+    summary = reports["product_detection"].summary
+    paid = [e for e in summary.disclosure.evidence if e.kind in ("paid", "gifted", "affiliate")]
+    named = [s for s in reports["product_detection"].segments if s.brand]
+    if paid and named:
+        brand = named[0]
+        first = next((e for e in paid if e.what != brand.evidence[0].what), paid[0])
+        yield Found(
+            "brand_disclosed", min(first.start, brand.start), max(first.end, brand.end),
+            f"the brand {quoted(brand.brand)} is named, and {quoted(first.words)} says that it is advertising",
+            (*(Side(e.analyzer, e.start, e.end, e.what) for e in brand.evidence[:1]),
+             Side(first.analyzer, first.start, first.end, first.what)),
+        )  # fmt: skip
+
+
+def _same_language(reports: Reports) -> Iterator[Found]:
+    if not {"text_overlay", "speech_transcription"} <= set(reports):
+        return
+    shown = captions(reports)
+    written = written_language(" ".join(caption.text for caption in shown))
+    spoken = list(getattr(reports["speech_transcription"].summary, "languages", {}) or {})
+    if written is not None and spoken == [written]:
+        words = [word for s in reports["speech_transcription"].segments for word in s.words]
+        yield Found(
+            "same_language", shown[0].start, shown[-1].end, "captions and speech are in one language",
+            (Side("text_overlay", shown[0].start, shown[-1].end, f"captions with function words of {written!r}"),
+             Side("speech_transcription", words[0].start, words[-1].end, f"speech in {written!r}")),
+        )  # fmt: skip
+
+
+def _effect_with_sound(reports: Reports) -> Iterator[Found]:
+    if not {"visual_effects", "sound_effects"} <= set(reports):
+        return
+    sounds = [s for s in reports["sound_effects"].segments if getattr(s, "score", 1.0) >= SURE_SCORE]
+    for effect in reports["visual_effects"].segments:
+        near = [s for s in sounds if abs(getattr(s, "time", s.start) - effect.start) <= TOGETHER_S]
+        if near and effect.score >= SURE_SCORE:
+            kind, sound = str(effect.kind).replace("_", " "), near[0]
+            at = getattr(sound, "time", sound.start)
+            yield Found(
+                "effect_with_sound", min(effect.start, at), max(effect.start, at),
+                f"the effect {kind} comes with {article(str(sound.kind))} {sound.kind} sound",
+                (Side("visual_effects", effect.start, effect.end, kind),
+                 Side("sound_effects", at, sound.end, str(sound.kind))),
+            )  # fmt: skip
+
+
+def _music_twice(reports: Reports) -> Iterator[Found]:
+    if not {"audio_analysis", "audio_environment"} <= set(reports):
+        return
+    both = [
+        (s.start, s.end)
+        for s in reports["audio_analysis"].segments
+        if s.music >= PRESENT and labelled(reports["audio_environment"], (s.start, s.end), "music_bed") >= PRESENT
+    ]
+    for start, end in runs(both):
+        yield Found(
+            "music_heard_twice", start, end, "the sound is music, by its share and by its surroundings",
+            (Side("audio_analysis", start, end, "music"), Side("audio_environment", start, end, "music_bed")),
+        )  # fmt: skip
+
+
+def _call_twice(reports: Reports) -> Iterator[Found]:
+    if "temporal_flow" not in reports:
+        return
+    asked = getattr(reports["temporal_flow"].summary, "calls_to_action", ())
+    for shown in asked:
+        for spoken in asked:
+            if (shown.analyzer, spoken.analyzer) != ("text_overlay", "speech_transcription"):
+                continue
+            near = spoken.start - CALL_NEAR_S <= shown.end and shown.start <= spoken.end + CALL_NEAR_S
+            if near and shown.kind == spoken.kind:
+                yield Found(
+                    "call_shown_and_spoken", min(shown.start, spoken.start), max(shown.end, spoken.end),
+                    f"the call to {shown.kind} is shown and spoken",
+                    (Side("text_overlay", shown.start, shown.end, f"caption {quoted(shown.words)}"),
+                     Side("speech_transcription", spoken.start, spoken.end, f"says {quoted(spoken.words)}")),
+                )  # fmt: skip
+                break
+
+
+def _looking_person(reports: Reports) -> Iterator[Found]:
+    if not {"eye_tracking", "object_detection"} <= set(reports):
+        return
+    looking = [
+        (s.start, s.end)
+        for s in reports["eye_tracking"].segments
+        if any(face.eye_contact for face in s.faces) and persons_in(reports, (s.start, s.end))
+    ]
+    for start, end in runs(looking, 1.0):
+        yield Found(
+            "person_looks_into_camera", start, end, "a person is seen, and looks into the camera",
+            (Side("eye_tracking", start, end, "eye contact"), Side("object_detection", start, end, "a person")),
+        )  # fmt: skip
+
+
+def _described_things(reports: Reports) -> Iterator[Found]:
+    if "object_detection" not in reports:
+        return
+    for name in ("qwen2_vl_temporal", "blip2", "video_llava"):
+        for segment in reports[name].segments if name in reports else ():
+            words = {word.casefold() for word in WORD.findall(segment.description)}
             seen = segments_in(reports["object_detection"], (segment.start, segment.end))
-            if segment.faces and not any(thing.label == "person" for s, _ in seen for thing in s.objects):
-                lone.append((segment.start, segment.end))
-        for start, end in _runs(lone):
-            yield Found(start, end, "a face is seen, but no person", (name, "object_detection"))
-
-
-def _runs(stretches: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Adjoining stretches joined; those of at least `RUN_S_MIN`."""
-    joined: list[tuple[float, float]] = []
-    for start, end in sorted(stretches):
-        if joined and start - joined[-1][1] <= 0.01:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return [(start, end) for start, end in joined if end - start >= RUN_S_MIN - 0.01]
-
-
-# --- changes and key moments ------------------------------------------------------------------------------------------
-
-
-def changes(reports: Reports) -> list[Change]:
-    """What begins or changes after the start of the video, by time."""
-    found = [c for name, rule in _CHANGES if name in reports for c in rule(reports[name], name) if c.time_s > 0]
-    return sorted(found, key=lambda change: (change.time_s, change.analyzer, change.what))
-
-
-def _cut_changes(report: Any, name: str) -> Iterator[Change]:
-    for cut in getattr(report.summary, "cuts", ()):
-        yield Change(cut.time, str(cut.kind), name, 1.0)
-
-
-def _caption_changes(report: Any, name: str) -> Iterator[Change]:
-    for segment in report.segments:
-        if segment.kind == "overlay":
-            yield Change(segment.start, f"caption {quoted(segment.text)} appears", name, 1.0)
-
-
-def _object_changes(report: Any, name: str) -> Iterator[Change]:
-    seen: set[str] = set()
-    for segment in report.segments:
-        for thing in segment.objects:
-            if thing.label not in seen:
-                seen.add(thing.label)
-                yield Change(segment.start, f"the first {thing.label} appears", name, 1.0)
-
-
-def _camera_changes(report: Any, name: str) -> Iterator[Change]:
-    for before, after in pairwise(report.segments):
-        if before.motion != after.motion:
-            yield Change(after.start, f"camera: {str(after.motion).replace('_', ' ')}", name, 0.5)
-
-
-def _speech_changes(report: Any, name: str) -> Iterator[Change]:
-    end_s = -math.inf
-    for segment in report.segments:
-        if segment.start - end_s >= PAUSE_S:
-            yield Change(segment.start, "speech begins", name, 1.0)
-        end_s = max(end_s, segment.end)
-
-
-def _pace_changes(report: Any, name: str) -> Iterator[Change]:
-    for change in getattr(report.summary, "changes", ()):
-        yield Change(change.time, f"speech gets {change.kind}", name, 0.5)
-
-
-def _sound_changes(report: Any, name: str) -> Iterator[Change]:
-    for before, after in pairwise(report.segments):
-        step_db = after.rms_db - before.rms_db
-        if abs(step_db) >= LOUD_STEP_DB:
-            yield Change(after.start, f"{abs(step_db):.0f} dB {'louder' if step_db > 0 else 'quieter'}", name, 1.0)
-        if (before.music >= PRESENT) != (after.music >= PRESENT):
-            yield Change(after.start, f"music {'begins' if after.music >= PRESENT else 'ends'}", name, 1.0)
-
-
-def _kind_changes(report: Any, name: str) -> Iterator[Change]:
-    for segment in report.segments:
-        yield Change(segment.start, str(segment.kind).replace("_", " "), name, 1.0)
-
-
-_CHANGES: Final[tuple[tuple[str, Callable[[Any, str], Iterator[Change]]], ...]] = (
-    ("cut_analysis", _cut_changes),
-    ("text_overlay", _caption_changes),
-    ("object_detection", _object_changes),
-    ("camera_analysis", _camera_changes),
-    ("speech_transcription", _speech_changes),
-    ("speech_rate", _pace_changes),
-    ("audio_analysis", _sound_changes),
-    ("visual_effects", _kind_changes),
-    ("sound_effects", _kind_changes),
-)
-
-
-def key_moments(found: Sequence[Change]) -> list[tuple[float, float, list[Change]]]:
-    """(time, score, changes) of the moments at which two or more analyzers see a change within a second, by time."""
-    windows = []
-    for index, first in enumerate(found):
-        inside = [change for change in found[index:] if change.time_s - first.time_s < 1.0]
-        # An analyzer counts once with its strongest change: six captions at once are one event.
-        strongest: dict[str, Change] = {}
-        for change in inside:
-            if change.analyzer not in strongest or change.weight > strongest[change.analyzer].weight:
-                strongest[change.analyzer] = change
-        score = sum(change.weight for change in strongest.values())
-        if score >= MOMENT_SCORE_MIN and len(strongest) >= 2:
-            cut = strongest.get("cut_analysis")  # the eye dates a moment by its cut
-            windows.append((cut.time_s if cut else first.time_s, score, list(strongest.values())))
-    chosen: list[tuple[float, float, list[Change]]] = []
-    for window in sorted(windows, key=lambda item: (-item[1], item[0])):
-        if all(abs(window[0] - other[0]) >= MOMENT_DISTANCE_S for other in chosen):
-            chosen.append(window)
-        if len(chosen) == MOMENTS_MAX:
-            break
-    return sorted(chosen, key=lambda item: item[0])
+            labels = {thing.label for s, _ in seen for thing in s.objects if thing.score >= SURE_SCORE}
+            both = sorted(label for label in labels if set(label.split()) <= words)
+            if both:
+                yield Found(
+                    "description_names_things", segment.start, segment.end,
+                    f"the description names what is detected: {', '.join(both)}",
+                    (Side(name, segment.start, segment.end, quoted(segment.description)),
+                     Side("object_detection", segment.start, segment.end, ", ".join(both))),
+                )  # fmt: skip
