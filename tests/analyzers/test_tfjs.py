@@ -126,6 +126,21 @@ def test_arithmetic_with_a_constant_is_by_channel(
     np.testing.assert_allclose(run(path, x), wanted(x), atol=1e-6)
 
 
+def test_a_chain_of_limits_is_the_same_in_one(tmp_path: Path) -> None:
+    x = np.linspace(-8, 8, 33, dtype=np.float32).reshape(11, 3)
+    nodes = [
+        placeholder(11, 3),
+        node("Relu", "relu", "x"),
+        node("Minimum", "min", "relu", "six"),
+        node("Maximum", "y", "min", "half"),
+        node("Minimum", "z", "y", "quarter"),
+    ]
+    numbers = {"six": np.array(6, np.float32), "half": np.array(0.5, np.float32), "quarter": np.array(0.25, np.float32)}
+    path = write(tmp_path, nodes, numbers)
+    np.testing.assert_allclose(run(path, x), np.maximum(np.minimum(np.maximum(x, 0), 6), 0.5))
+    np.testing.assert_allclose(run(path, x, "z"), np.full_like(x, 0.25))
+
+
 def test_a_head_of_mean_products_and_softmax_is_numpys(tmp_path: Path) -> None:
     picture = RNG.normal(size=(1, 4, 6, 3)).astype(np.float32)
     first, second = RNG.normal(size=(3, 8)).astype(np.float32), RNG.normal(size=(8, 5)).astype(np.float32)
