@@ -12,7 +12,7 @@ filled with one even colour and stand out sharply, letters in a photo carry its 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final, Literal
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from analyzers.methods.safe_zones import Margins, covering, safe_zones
 from analyzers.models.read_changes import Line, overlap
 from pipeline.analyzer import Analyzer, Options, Profile
 from pipeline.results import Box, ModelInfo, Report, Score, Seconds, Segment, Summary, Upstream
@@ -66,23 +67,12 @@ MOTION_LEVELS: Final = 4.0
 """Mean change around a text from which on the picture moves there."""
 GRID: Final = 8
 
-Margins = tuple[float, float, float, float]
-SAFE_ZONES: Final[Mapping[str, Margins]] = {
-    "tiktok": (0.06, 0.07, 0.89, 0.83),
-    "reels": (0.06, 0.14, 0.89, 0.80),
-    "shorts": (0.04, 0.10, 0.85, 0.75),
-}
-"""`[x0, y0, x1, y1]` of a 9:16 screen that each app leaves free of its bars, names, captions and buttons.
-For ordinary posts; rounded from the margins that the platforms' ad guides and creators' guides named in 2025, which
-differ by some hundredths (advertisements lose more at the bottom). Apps change: option `safe_zones` replaces them."""
-SCREEN: Final = 9 / 16
-
 
 class TextSegment(Segment):
     """One text while it is on screen.
 
     `box` is where it was most of the time. `in_safe_zone` says that no app covers it, `covered_by` names those that do,
-    where the video is shown on a 9:16 screen.
+    where the video is shown on a 9:16 screen (methods/safe_zones.json: tiktok, reels, shorts).
     """
 
     text: str
@@ -116,7 +106,7 @@ class TextReport(Report[TextSegment, TextSummary]):
 class TextOverlayOptions(Options):
     """`safe_zones`: by app, the part of a 9:16 screen that it leaves free, `[x0, y0, x1, y1]` in 0..1."""
 
-    safe_zones: dict[str, Margins] = Field(default_factory=lambda: dict(SAFE_ZONES))
+    safe_zones: dict[str, Margins] = Field(default_factory=lambda: dict(safe_zones()))
 
 
 Corners = tuple[float, float, float, float]
@@ -247,14 +237,6 @@ def _motion(before: npt.NDArray[np.uint8] | None, after: npt.NDArray[np.uint8]) 
         return bytes(GRID * GRID)
     change = cv2.resize(cv2.absdiff(before, after), (GRID, GRID), interpolation=cv2.INTER_AREA)
     return np.asarray(change, np.uint8).tobytes()
-
-
-def covering(box: Corners, aspect: float, zones: Mapping[str, Margins]) -> list[str]:
-    """The apps whose own buttons cover a part of the box, if a video of that width over height fills a 9:16 screen."""
-    wide, tall = min(1.0, aspect / SCREEN), min(1.0, SCREEN / aspect)  # shares of the screen that the video takes
-    x0, x1 = ((x - 0.5) * wide + 0.5 for x in (box[0], box[2]))
-    y0, y1 = ((y - 0.5) * tall + 0.5 for y in (box[1], box[3]))
-    return sorted(app for app, z in zones.items() if x0 < z[0] or y0 < z[1] or x1 > z[2] or y1 > z[3])
 
 
 # --- the whole video --------------------------------------------------------------------------------------------------

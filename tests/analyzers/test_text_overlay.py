@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +12,19 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
+from analyzers.methods import safe_zones as safe_zones_module
+from analyzers.methods.safe_zones import covering, safe_zones
 from analyzers.models.onnx import zero_tiny_weights
 from analyzers.models.pp_ocr import Reading, cores_to_boxes, join_lines
 from analyzers.models.read_changes import Line, changed_rows, small_light
 from analyzers.models.store import ModelStore
 from analyzers.text_overlay import (
-    SAFE_ZONES,
     Sample,
     TextOverlay,
+    TextOverlayOptions,
     TextPart,
     TextReport,
     alike,
-    covering,
     follow,
     shown,
 )
@@ -261,15 +263,35 @@ def test_the_summary_counts_overlays_and_their_time() -> None:
 # --- safe zones -------------------------------------------------------------------------------------------------------
 
 
+ZONES = safe_zones()
+
+
 def test_a_box_in_the_middle_is_safe_and_one_under_the_buttons_is_not() -> None:
-    assert covering((0.2, 0.4, 0.8, 0.5), 9 / 16, SAFE_ZONES) == []
-    assert covering((0.2, 0.9, 0.8, 0.95), 9 / 16, SAFE_ZONES) == ["reels", "shorts", "tiktok"]
-    assert covering((0.5, 0.4, 0.87, 0.5), 9 / 16, SAFE_ZONES) == ["shorts"]
+    assert covering((0.2, 0.4, 0.8, 0.5), 9 / 16, ZONES) == []
+    assert covering((0.2, 0.9, 0.8, 0.95), 9 / 16, ZONES) == ["reels", "shorts", "tiktok"]
+    assert covering((0.2, 0.1, 0.8, 0.13), 9 / 16, ZONES) == ["reels", "shorts"]
+    assert covering((0.2, 0.68, 0.8, 0.72), 9 / 16, ZONES) == ["reels", "shorts"]
+    assert covering((0.5, 0.4, 0.85, 0.5), 9 / 16, ZONES) == ["shorts"]
 
 
 def test_a_wide_video_stands_in_the_middle_of_the_screen() -> None:
-    assert covering((0.2, 0.9, 0.8, 0.99), 16 / 9, SAFE_ZONES) == []
-    assert covering((0.0, 0.4, 0.5, 0.6), 16 / 9, SAFE_ZONES) == ["reels", "shorts", "tiktok"]
+    assert covering((0.2, 0.8, 0.8, 0.95), 16 / 9, ZONES) == []
+    assert covering((0.0, 0.4, 0.5, 0.6), 16 / 9, ZONES) == ["reels", "shorts", "tiktok"]
+
+
+def test_the_zones_are_those_of_the_platforms_with_their_sources() -> None:
+    data = json.loads((Path(safe_zones_module.__file__).parent / "safe_zones.json").read_text(encoding="utf-8"))
+    assert {zone["name"] for zone in data["zones"]} == set(ZONES) == {"tiktok", "reels", "shorts"}
+    assert all(len(zone["source"]) > 40 for zone in data["zones"])
+    assert ZONES["reels"] == pytest.approx((0.06, 0.14, 0.94, 0.65), abs=0.001)
+
+
+def test_a_deployment_may_set_its_own_zones() -> None:
+    options = TextOverlayOptions(safe_zones={"mine": (0.0, 0.0, 1.0, 0.5)})
+    low = sample(0, line("low down", box=(0.2, 0.7, 0.8, 0.75)))
+    report = TextOverlay(options).summarize([TextPart((low,), 9 / 16, 0.25)], upstream())
+    assert [(s.in_safe_zone, s.covered_by) for s in report.segments] == [(False, ["mine"])]
+    assert report.summary.covered == {"mine": 1}
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
