@@ -145,7 +145,7 @@ class TextOverlay(Analyzer[TextPart, TextReport]):
     """
 
     # Two replicas: the slowest analyzer would otherwise finish alone while other cores idle.
-    spec = AnalyzerSpec("text_overlay", "1.0", READ, replicas=2, timeout_s=120)
+    spec = AnalyzerSpec("text_overlay", "1.1", READ, replicas=2, timeout_s=120)
     options_model = TextOverlayOptions
 
     def load(self, device: str, profile: Profile) -> None:
