@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analyzers.audio_analysis import AudioAnalysis
+from analyzers.camera_analysis import CameraAnalysis
+from analyzers.color_analysis import ColorAnalysis
+from analyzers.cut_analysis import CutAnalysis
 from pipeline.coverage import FORMULA_VERSION, measure
 from pipeline.results import AnalyzerResult, Coverage, VideoFacts
+from tests.media.encode import write_clip
+from tests.media.patterns import flat, moving_pattern, tone
+from tests.support import run
 
 SECONDS = 6
 BOX = [0.1, 0.1, 0.5, 0.9]
@@ -175,3 +183,21 @@ def test_nothing_at_all_and_no_length_are_zero() -> None:
     assert covered({}).score == 0
     assert covered({}, duration_s=0.0) == Coverage(score=0, formula_version="1", per_second=[], uncovered=[])
     assert covered({}, duration_s=0.04).uncovered == [(0.0, 0.04)]
+
+
+# --- with real analyzers, through the engine --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("level", "loudness", "told"), [(0, 0.0, False), (None, 0.3, True)])
+async def test_a_report_of_the_engine_has_its_coverage(
+    tmp_path: Path, level: int | None, loudness: float, told: bool
+) -> None:
+    pictures = moving_pattern(180, 102, 60) if level is None else flat(180, 102, 60, level)
+    path = write_clip(tmp_path / "clip.mp4", pictures, sound=tone(440, 2.0, level=loudness))
+    report, _ = await run(path, ColorAnalysis, CutAnalysis, CameraAnalysis, AudioAnalysis)
+    assert report.statuses()["ok"] == 4
+    assert report.coverage is not None
+    seconds = [(s.seen > 0, s.heard > 0) for s in report.coverage.per_second]
+    assert seconds == [(told, told)] * 2
+    assert (report.coverage.score > 0) == told
+    assert report.coverage.uncovered == ([] if told else [(0.0, report.video.duration_s)])
