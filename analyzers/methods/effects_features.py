@@ -25,7 +25,7 @@ FLOW_SHRINK: Final = 2
 ZOOMS: Final = (1.08, 1.12, 1.16, 1.2, 1.26, 1.32, 1.4, 1.5)
 """Enlargements that are tried where a step is not explained by motion."""
 ZOOM_PX: Final = 64
-ZOOM_LIKE_MIN: Final = 0.5
+ZOOM_LIKE_MIN: Final = 0.6
 """Correlation of the enlarged picture's detail with the next one's, from which it is the same."""
 
 
@@ -45,6 +45,7 @@ class Features(NamedTuple):
         flow: float32 [N, 4], shift x, y (in short sides), log scale, turn (radians) of the picture.
         movers: float32 [N, 2], mean speed of what does not follow that, in short sides per step, and its share of the
             textured blocks.
+        sides: float32 [N, 2], how differently left and right half move, and upper and lower, in short sides.
         agree: float32 [N], share of the textured blocks that follow the picture's motion.
         zoom: float32 [N], log scale of a jump that enlargement alone explains; 0 for none.
         bars: float32 [N, 4], share of the side that is black at the top, bottom, left, right.
@@ -68,6 +69,7 @@ class Features(NamedTuple):
     edge: Bytes
     flow: Floats
     movers: Floats
+    sides: Floats
     agree: Floats
     zoom: Floats
     bars: Floats
@@ -94,7 +96,7 @@ def features_of(frames: Bytes, pts_s: npt.NDArray[np.float64], lead_in: int) -> 
     grays, halves = np.stack(luma), np.stack(half)
     detail, edge = _detail(luma, half)
     diff = _diff(luma)
-    flow, movers, agree = _motion(half, _blocks(edge, half_size))
+    flow, movers, sides, agree = _motion(half, _blocks(edge, half_size))
     grid = np.stack([cv2.resize(frame, (GRID, GRID), interpolation=cv2.INTER_AREA) for frame in thumbs_ycc])
     color = np.abs(np.stack(thumbs_ycc)[..., 1:].astype(np.int16) - 128).max(axis=3).reshape(len(frames), -1)
     black = (np.stack(thumbs) < BLACK_LEVEL).all(axis=3).mean(axis=(1, 2)) >= PLAIN_SHARE
@@ -114,6 +116,7 @@ def features_of(frames: Bytes, pts_s: npt.NDArray[np.float64], lead_in: int) -> 
         edge=edge,
         flow=flow,
         movers=movers,
+        sides=sides,
         agree=agree,
         zoom=_zoom_jumps(half, changed, agree),
         bars=bars_of(grays),
@@ -194,26 +197,30 @@ def _blocks(edge: Bytes, half_size: tuple[int, int]) -> Floats:
     )
 
 
-def _motion(half: Sequence[Any], edge: Floats) -> tuple[Floats, Floats, Floats]:
-    """The picture's motion [N, 4], that of movers [N, 2], and how much of the picture follows the first [N]."""
+def _motion(half: Sequence[Any], edge: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """`flow`, `movers`, `sides` and `agree` of `Features`."""
     import cv2
 
     count, rows, columns = edge.shape
-    flow, movers, agree = (
-        np.zeros((count, 4), np.float32),
-        np.zeros((count, 2), np.float32),
-        np.zeros(count, np.float32),
-    )
+    flow, movers, sides = (np.zeros((count, size), np.float32) for size in (4, 2, 2))
+    agree = np.zeros(count, np.float32)
     height, width = half[0].shape
     short = min(width, height)
     if count < 2 or short < 24:
-        return flow, movers, agree
+        return flow, movers, sides, agree
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     field = np.zeros((count, rows, columns, 2), np.float32)
     for number, (before, after) in enumerate(itertools.pairwise(half), start=1):
         if float(cv2.norm(before, after, cv2.NORM_INF)) > 2:
             whole = dis.calc(before, after, None)
             field[number] = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA).reshape(rows, columns, 2)
+    middle = rows // 2, columns // 2
+    for place, (one, two) in enumerate(
+        ((field[:, :, : middle[1]], field[:, :, -middle[1] :]), (field[:, : middle[0]], field[:, -middle[0] :]))
+    ):
+        if min(middle) > 0:
+            gap = np.median(one.reshape(count, -1, 2), axis=1) - np.median(two.reshape(count, -1, 2), axis=1)
+            sides[:, place] = np.hypot(gap[:, 0], gap[:, 1]) / short
     y, x = np.mgrid[0:rows, 0:columns]
     x = ((x.reshape(-1) + 0.5) / columns - 0.5) * width / short
     y = ((y.reshape(-1) + 0.5) / rows - 0.5) * height / short
@@ -243,7 +250,7 @@ def _motion(half: Sequence[Any], edge: Floats) -> tuple[Floats, Floats, Floats]:
     flow[:, :2] = found[:, :2]
     flow[:, 2] = np.log(np.maximum(np.hypot(1 + found[:, 2], found[:, 3]), 0.1))
     flow[:, 3] = np.arctan2(found[:, 3], 1 + found[:, 2])
-    return flow, movers, agree
+    return flow, movers, sides, agree
 
 
 def _zoom_jumps(half: Sequence[Any], changed: Floats, agree: Floats) -> Floats:

@@ -22,10 +22,15 @@ BAR_S_MIN: Final = 0.5
 BAR_STEADY: Final = 0.012
 """By how much a bar's size varies while it stands."""
 SPLIT_S_MIN: Final = 0.7
-SPLIT_STEP: Final = 8.0
-"""Mean step across the line in levels (each row counts up to 24): two unrelated pictures have 15."""
-SPLIT_OVER: Final = 2.0
-"""The line's step over the usual one around it, and 1.4 over the largest one there."""
+SPLIT_WEAK_S_MIN: Final = 1.0
+SPLIT_STEP: Final = 10.0
+"""Mean step across the line in levels (each row counts up to 24): two unrelated pictures have 15 and more."""
+SPLIT_OVER, SPLIT_OVER_LARGEST = 1.6, 1.2
+"""The line's step over the usual one around it, and over the largest one there."""
+SPLIT_PLAIN, SPLIT_PLAIN_LARGEST = 2.2, 1.5
+"""The same, for a line that needs no other proof (a divider; halves that both stand still)."""
+SPLIT_OWN: Final = 0.002
+"""Short sides per step by which the halves' motions differ; a horizon stays in place in a pan, but both sides pan."""
 STATIC_LEVELS: Final = 1.5
 """Change of a block up to which what it shows is fixed on the screen."""
 EDGE_MIN: Final = 4.0
@@ -112,7 +117,7 @@ def split_screen(strip: Strip) -> Iterator[Effect]:
         tops = np.where(middle >= 0.6 * line[:, None], middle, 0)
         where = tops @ np.arange(6) / np.maximum(tops.sum(axis=1), 1e-6)
         usual, largest = np.median(sides, axis=1), sides.max(axis=1)
-        parted = (line >= SPLIT_STEP) & (line >= SPLIT_OVER * usual) & (line >= 1.4 * largest)
+        parted = (line >= SPLIT_STEP) & (line >= SPLIT_OVER * usual) & (line >= SPLIT_OVER_LARGEST * largest)
         for first, last in runs(parted, gap=1):
             inside = np.flatnonzero(parted[first : last + 1]) + first
             start_s, end_s = strip.span(first, last)
@@ -122,6 +127,15 @@ def split_screen(strip: Strip) -> Iterator[Effect]:
             if fixed < 0.8 or strip.moving[inside].mean() < 0.4:
                 continue
             ratio = float(np.median(line[inside] / np.maximum(usual[inside], 1.0)))
+            over = float(np.median(line[inside] / np.maximum(largest[inside], 1.0)))
+            # A zoom and a roll move halves apart as well, by half the picture's side times scale and angle.
+            side = 0.5 * f.diff.shape[2 - place] / min(f.diff.shape[1:])
+            swung = 1.3 * side * (np.abs(f.flow[inside, 2]) + np.abs(f.flow[inside, 3]))
+            own = float(np.median((f.sides[inside, place] - swung)[1:]))
+            if (own < SPLIT_OWN or end_s - start_s < SPLIT_WEAK_S_MIN) and (
+                ratio < SPLIT_PLAIN or over < SPLIT_PLAIN_LARGEST
+            ):
+                continue
             yield Effect("split_screen", start_s, end_s, beyond(ratio, SPLIT_OVER, 5.0), 2.0)
 
 

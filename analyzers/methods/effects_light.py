@@ -155,9 +155,10 @@ def _ramps(values: npt.NDArray[np.float32], pts_s: npt.NDArray[np.float64]) -> I
     steps = np.diff(values)
     for sign in (1, -1):
         for a, b in runs(sign * steps > 0.02, gap=0):
-            # Of a ramp, the ends where less than a twentieth of it happens per frame are the plateau's noise.
-            part = sign * steps[a : b + 1]
-            real = np.flatnonzero(part >= 0.05 * part.sum())
+            # Sharpness falls fast at first and then slowly: of a ramp's ends the sharp one is trimmed more.
+            part = sign * steps[a : b + 1] / (sign * steps[a : b + 1]).sum()
+            least = np.where(np.arange(len(part)) < len(part) / 2, *((0.02, 0.08) if sign > 0 else (0.08, 0.02)))
+            real = np.flatnonzero(part >= least)
             if not len(real):
                 continue
             low, high = a + int(real[0]), a + int(real[-1]) + 1

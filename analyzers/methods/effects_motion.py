@@ -31,8 +31,10 @@ RAMP_SPEED: Final = (0.03, 0.1)
 """Short sides per second that the picture moves at least on the slower and on the faster side."""
 RAMP_EVEN: Final = 0.12
 """Median deviation over median of the speed on each side: a camera that is moved about varies more."""
-REPEAT_SHARE: Final = 0.07
-"""Of the usual change between frames; coding improves a repeated frame a little."""
+REPEAT_SHARE, REPEAT_BESIDE = 0.15, 0.35
+"""Change of a repeated frame over the usual one and over that of its neighbours; coding improves it a little."""
+MOVED_BESIDE: Final = 0.2
+"""Change of those neighbours over the usual one: in a freeze nothing moves."""
 PUNCH_MIN: Final = 0.09
 """Log scale (9 %) that a zoom punch gains within `PUNCH_S`."""
 PUNCH_S: Final = 0.3
@@ -48,6 +50,8 @@ PLANES_SHIFT: Final = 0.015
 """Of the width: red against blue."""
 PLANES_LOSS: Final = 0.85
 """Correlation of the planes without a shift over that with it."""
+PLANES_TOGETHER, PLANES_DROP = 0.35, 0.5
+"""Correlation of the planes that a shot usually has, and the share of it from which they have parted."""
 SLICES_MIN: Final = 4
 GLITCH_S_MAX: Final = 1.5
 
@@ -89,8 +93,10 @@ def freezes(strip: Strip) -> Iterator[Effect]:
 def slow_motion(strip: Strip) -> Iterator[Effect]:
     """Repeated frames in a regular pattern, and less change per second than around, within a shot."""
     for first, end in strip.shots:
-        usual = float(np.median(strip.activity[first + 1 : end])) if end - first > 6 else 0.0
-        same = strip.activity <= max(0.3, REPEAT_SHARE * usual)
+        usual = float(np.percentile(strip.activity[first + 1 : end], 75)) if end - first > 6 else 0.0
+        beside = np.maximum(np.roll(strip.activity, 1), np.roll(strip.activity, -1))
+        same = (strip.activity <= max(0.3, REPEAT_SHARE * usual)) & (strip.activity <= REPEAT_BESIDE * beside)
+        same &= beside >= MOVED_BESIDE * usual
         repeated = same[first:end] & ~strip.f.plain[first:end].astype(bool)
         repeated[0] = False
         for a, b in runs(repeated, gap=4):
@@ -199,7 +205,7 @@ def zoom_punches(strip: Strip) -> Iterator[Effect]:
             rest = max(float(np.median(np.abs(rate[part]))) for part in (before, after))
             sure = min(float(f.agree[before[-3:]].min()), float(f.agree[after[:3]].min()))
             start_s, end_s = float(f.pts_s[at]), float(f.pts_s[last])
-            if rest <= PUNCH_REST * within and sure >= 0.6 and not strip.blended(start_s, end_s, 0.1):
+            if rest <= PUNCH_REST * within and sure >= 0.5 and not strip.blended(start_s, end_s, 0.1):
                 back = start_s - last_end_s <= RETURN_S and gain * last_gain < 0 and abs(gain) <= 1.5 * abs(last_gain)
                 if not back:
                     yield Effect(
@@ -215,6 +221,9 @@ def shakes(strip: Strip) -> Iterator[Effect]:
     f = strip.f
     way = np.where((f.agree >= 0.4)[:, None], f.flow[:, :2], 0.0)
     way[strip.first_of_shot] = 0
+    for first, end in strip.shots:  # what remains of each step when the steady motion is taken off
+        way[first:end] -= np.median(way[first:end], axis=0)
+        way[first] = 0
     far = np.hypot(way[:, 0], way[:, 1])
     turns = np.zeros(strip.count, bool)
     # Back within two steps: a throw may be sampled twice in one direction.
@@ -232,7 +241,6 @@ def shakes(strip: Strip) -> Iterator[Effect]:
         around = np.concatenate([before, after])
         if len(around) < 5 or strip.shot_of[first] != strip.shot_of[last]:
             continue
-        # What remains of the displacement when the steady motion is taken off.
         steady = np.median(way[around], axis=0)
         quiet = float(np.percentile(np.hypot(*(way[around] - steady).T), 75))
         inner = float(np.median(np.hypot(*(way[inside][turns[inside]] - steady).T)))
@@ -249,6 +257,10 @@ def glitches(strip: Strip) -> Iterator[Effect]:
         & (f.planes[:, 2] <= PLANES_LOSS * f.planes[:, 1])
     )
     sliced = (f.slices >= SLICES_MIN) & ~strip.first_of_shot
+    for first, end in strip.shots:
+        usual = float(np.median(f.planes[first:end, 2]))
+        if usual >= PLANES_TOGETHER:
+            apart[first:end] |= f.planes[first:end, 2] <= PLANES_DROP * usual
     for first, last in runs(apart | sliced, gap=2):
         start_s, end_s = strip.span(first, last)
         inside = np.arange(first, last + 1)
@@ -259,7 +271,8 @@ def glitches(strip: Strip) -> Iterator[Effect]:
             continue
         usual = float(np.median(f.planes[np.concatenate([before, after]), 2]))
         parted = apart[inside] & (f.planes[inside, 2] <= 0.6 * usual)
-        if parted.sum() + sliced[inside].sum() < 2:
+        shifted = np.abs(f.planes[inside, 0]) >= PLANES_SHIFT
+        if parted.sum() + sliced[inside].sum() < 2 or not (shifted.any() or f.slices[inside].sum() >= SLICES_MIN):
             continue
         like = float(likeness(f.grid[before[-1]][None], f.grid[after[0]][None])[0])
         if like <= SAME:
