@@ -182,9 +182,16 @@ def follow(samples: Sequence[tuple[float, Small, Sequence[Face]]]) -> list[list[
     ]
     tracks = confirmed(link(steps, SCORE_MIN), lone_score_min=SURE_SCORE)
     numbers = [[0] * len(faces) for _, _, faces in samples]
-    for number, track in enumerate(sorted(tracks, key=lambda t: min(t.seen)), start=1):
+    count = 0
+    for track in sorted(tracks, key=lambda t: min(t.seen)):
+        places = []
         for step, seen in track.seen.items():
             overlaps = [iou(seen.box, face.box) for face in samples[step][2]]
-            if overlaps and max(overlaps) > 0:
-                numbers[step][overlaps.index(max(overlaps))] = number
+            place = overlaps.index(max(overlaps)) if overlaps else 0
+            if overlaps and overlaps[place] > 0 and numbers[step][place] == 0:
+                places.append((step, place))
+        if places:  # boxes without any area are nobody's
+            count += 1
+            for step, place in places:
+                numbers[step][place] = count
     return numbers

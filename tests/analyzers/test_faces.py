@@ -148,6 +148,13 @@ def test_a_doubtful_face_that_is_seen_once_is_nobodys() -> None:
     assert follow(steps) == [[1], [1, 0]]
 
 
+def test_a_box_without_area_is_nobodys_and_takes_no_number() -> None:
+    picture = small_of(scene(1, 320, 320))
+    empty = Face((0.5, 0.5, 0.5, 0.5), ((0.5, 0.5),) * 6, 0.9)
+    steps = [(n * 0.25, picture, [empty, a_face(0.1, 0.1)]) for n in range(3)]
+    assert follow(steps) == [[0, 1]] * 3
+
+
 def test_faces_are_followed_through_a_pan_of_more_than_their_size() -> None:
     world = scene(3, 1600, 800)
     pictures = [small_of(seen(world, Look(0.35 + 0.06 * n, 0.5, 0.3), 480, 480)) for n in range(4)]
