@@ -11,7 +11,7 @@ areas and from objects that stand in rooms or in streets, within seconds of one 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ from analyzers.methods.surroundings import (
 )
 from analyzers.models.litert import LiteNetwork
 from analyzers.models.movenet import MoveNet
-from analyzers.models.ssd import LABELS, Floats, SsdMobileNet, input_of, is_picture
+from analyzers.models.ssd import LABELS, Floats, input_of, is_picture, shared_ssd
 from analyzers.models.tracking import Corners, Sample, difference, iou, scene_changes, scenes, small_picture
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import ModelInfo, Report, Score, Segment, Summary, Upstream
@@ -56,8 +56,8 @@ EVIDENCE: Final = ((0.55, 0.0), (0.4, 0.2))
 PERSON_ON_AREA_MIN: Final = 0.5
 """Share of an area that people's boxes must cover."""
 SAME_AREA_IOU: Final = 0.5
-LOOK_EVERY_CHUNKS: Final = 3
-"""Objects are looked for in the first picture of every third chunk."""
+LOOK_EVERY_CHUNKS: Final = 4
+"""Objects are looked for in the first picture of every fourth chunk, beside whenever an area is in doubt."""
 SAME_LEVELS: Final = 1.0
 """Mean difference (of 255) in every one of 8x8 blocks up to which a picture is the one before."""
 LIKE_LEVELS: Final = 5.0
@@ -141,7 +141,7 @@ class BackgroundSegmentation(Analyzer[BackgroundPart, BackgroundReport]):
         import cv2
 
         cv2.setNumThreads(1)
-        self._network, self._movenet, self._detector = LiteNetwork(mask), MoveNet(poses), SsdMobileNet(graph)
+        self._network, self._movenet, self._detector = LiteNetwork(mask), MoveNet(poses), shared_ssd(graph)
         note = f"areas confirmed by {POSES} or {DETECTOR}; sky and vegetation by colour and texture"
         self.model = ModelInfo(id=MODEL, revision="0.10.21", backend="LiteRT", note=note)
 
@@ -163,12 +163,11 @@ class BackgroundSegmentation(Analyzer[BackgroundPart, BackgroundReport]):
                 areas = _Areas()
             person, objects, copied = _nowhere(), tuple[Evidence, ...](), False
             if is_picture(picture):
-                answer = None
-                if not asked:
-                    answer, asked = self._detector(input_of(frame)), True
-                    best = answer[1].max(axis=0)
+                answer = None if asked else self._detector(input_of(frame))
+                person, areas, answer = self._people(frame, picture, areas, answer)
+                if answer is not None:
+                    asked, best = True, answer[1].max(axis=0)
                     objects = tuple(evidence_of_objects({name: float(best[label]) for label, name in LABELS.items()}))
-                person, areas = self._people(frame, picture, areas, answer)
             looks.append(_look(sample, picture, person, objects))
         return BackgroundPart(tuple(looks), item.end_s)
 
@@ -178,8 +177,8 @@ class BackgroundSegmentation(Analyzer[BackgroundPart, BackgroundReport]):
         picture: npt.NDArray[np.uint8],
         before: _Areas,
         answer: tuple[Floats, Floats] | None,
-    ) -> tuple[Mask, _Areas]:
-        """Where people are, [256, 256], and the verdicts on all areas; the detector's answer, if it was asked."""
+    ) -> tuple[Mask, _Areas, tuple[Floats, Floats] | None]:
+        """Where people are, [256, 256], the verdicts on all areas, and the detector's answer if it had to be asked."""
         import cv2
 
         (outline,) = self._network(picture.astype(np.float32) / 255).values()
@@ -201,7 +200,7 @@ class BackgroundSegmentation(Analyzer[BackgroundPart, BackgroundReport]):
             areas.judged.append((box, verdict))
             if verdict:
                 person |= labels == label
-        return person, areas
+        return person, areas, answer
 
     def summarize(self, parts: Sequence[BackgroundPart], upstream: Upstream) -> BackgroundReport:
         """Pool the evidence of each shot and join samples that are alike."""
@@ -323,8 +322,8 @@ def _settings(looks: Sequence[Look], shots: Sequence[int]) -> list[Decision]:
     lengths = Counter(shots)
     decided: list[Decision] = []
     for number, time_s in enumerate(times):
-        near = [n for n in range(bisect_left(times, time_s - OBJECTS_S), len(times)) if times[n] <= time_s + OBJECTS_S]
-        near = [n for n in near if shots[n] == shots[number]]
+        around = range(bisect_left(times, time_s - OBJECTS_S), bisect_right(times, time_s + OBJECTS_S))
+        near = [n for n in around if shots[n] == shots[number]]
         window = [n for n in near if abs(times[n] - time_s) <= AREAS_S]
         sums: dict[tuple[Setting, str], float] = {}
         for item in (item for n in window for item in looks[n].areas):

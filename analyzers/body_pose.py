@@ -22,7 +22,7 @@ import numpy.typing as npt
 from analyzers.methods.poses import Pose, carried, distinct, is_evident, movement, size_of
 from analyzers.methods.posture import Gesture, Posture, gestures_of, posture_of
 from analyzers.models.movenet import JOINT_SCORE_MIN, MoveNet
-from analyzers.models.ssd import SsdMobileNet, changed, input_of, is_picture
+from analyzers.models.ssd import changed, input_of, is_picture, shared_ssd
 from analyzers.models.tracking import (
     Corners,
     Detection,
@@ -61,7 +61,7 @@ AREA_MIN: Final = 0.01
 """Share of the picture; in a smaller box joints are a few pixels apart."""
 PEOPLE_MAX: Final = 6
 """The largest are taken."""
-LOOK_AGAIN_SHIFT: Final = 0.1
+LOOK_AGAIN_SHIFT: Final = 0.25
 """After the camera moved so far (0..1 of the picture) new people may be in view."""
 OTHER_LEVELS: Final = 25.0
 """Mean difference (of 255) of 8x8 pixel pictures from which on people are looked for anew."""
@@ -143,7 +143,7 @@ class BodyPose(Analyzer[PosePart, PoseReport]):
         import cv2
 
         cv2.setNumThreads(1)
-        self._detector, self._movenet = SsdMobileNet(graph), MoveNet(poses)
+        self._detector, self._movenet = shared_ssd(graph), MoveNet(poses)
         self.model = ModelInfo(id=POSES, revision="4", backend="LiteRT", note=f"people found by {DETECTOR}")
 
     def analyze(self, item: FrameBatch) -> PosePart:

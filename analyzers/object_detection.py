@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.models.ssd import LABELS, SsdMobileNet, changed, input_of, is_picture
+from analyzers.models.ssd import LABELS, changed, input_of, is_picture, shared_ssd
 from analyzers.models.tracking import (
     Detection,
     Sample,
@@ -129,7 +129,7 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
         import onnxruntime
 
         cv2.setNumThreads(1)
-        self._network = SsdMobileNet(graph)
+        self._network = shared_ssd(graph)
         self.model = ModelInfo(id=MODEL, revision="2018_03_29", backend=f"onnxruntime {onnxruntime.__version__}")
 
     def analyze(self, item: FrameBatch) -> ObjectsPart:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,6 +80,12 @@ class SsdMobileNet:
         codes = np.concatenate([a.reshape(-1, 4) for a in rows[0::2]])
         logits = np.concatenate([a.reshape(-1, CLASSES) for a in rows[1::2]])
         return decode(codes, self._anchors), 1 / (1 + np.exp(-logits))
+
+
+@cache
+def shared_ssd(path: Path) -> SsdMobileNet:
+    """The network of this file, read once per process: several analyzers use it; calls do not disturb each other."""
+    return SsdMobileNet(path)
 
 
 def anchors() -> Floats:

@@ -230,6 +230,7 @@ def _place(detection: Detection, shift: tuple[float, float]) -> tuple[float, flo
 def link(samples: Sequence[Sample], score_min: float) -> list[Track]:
     """Tracks of all samples in the order in which they begin, of the samples that were looked at."""
     tracks: list[Track] = []
+    recent: list[Track] = []
     numbers = scenes(samples)
     last_of: dict[int, int] = {}
     shift = 0.0, 0.0
@@ -240,13 +241,16 @@ def link(samples: Sequence[Sample], score_min: float) -> list[Track]:
         last_of[scene] = step
         if sample.detections is None:
             continue
-        open_tracks = [t for t in tracks if t.scene == scene and sample.pts_s - t.last_s <= LOST_S]
+        recent = [track for track in recent if sample.pts_s - track.last_s <= LOST_S]
+        open_tracks = [track for track in recent if track.scene == scene]
         sure = [d for d in sample.detections if d.score >= score_min]
         unsure = [d for d in sample.detections if d.score < score_min]
         left = _match(open_tracks, sure, step, sample.pts_s, shift)
         still_open = [t for t in open_tracks if step not in t.seen]
         _match(still_open, unsure, step, sample.pts_s, shift)
-        tracks += [Track({step: d}, sample.pts_s, _place(d, shift), scene, look=d.look) for d in left]
+        new = [Track({step: d}, sample.pts_s, _place(d, shift), scene, look=d.look) for d in left]
+        tracks += new
+        recent += new
     return tracks
 
 
