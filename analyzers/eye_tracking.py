@@ -70,21 +70,23 @@ class GazeSegment(Segment):
 
 
 class PersonGaze(Document):
-    """One face over its time: seconds it was seen, share of the readable ones with eye contact, when it blinked."""
+    """One face over its time: seconds it was seen, share of the readable ones with eye contact (null without any), when
+    it blinked."""
 
     track: int
     start: Seconds
     end: Seconds
     seen_s: Seconds
-    eye_contact_share: Score
+    eye_contact_share: Score | None
     blinks: list[Seconds]
 
 
 class GazeSummary(Summary):
     """`eye_contact_share` is the share of `readable_s`, the time with a face whose eyes are large enough, in which one
-    looks into the camera; `face_share` the share of the video with any face; `blinks` of all faces, a lower bound."""
+    looks into the camera, and null without such time; `face_share` is the share of the video with any face; `blinks`
+    are those of all faces, a lower bound."""
 
-    eye_contact_share: Score
+    eye_contact_share: Score | None
     readable_s: Seconds
     face_share: Score
     blinks: int
@@ -256,7 +258,7 @@ def _person(track: int, spans: Sequence[tuple[float, float]], faces: Sequence[Tr
         start=spans[0][0],
         end=spans[-1][1],
         seen_s=sum(lengths),
-        eye_contact_share=_share(contact_s, sum(length for length, _ in readable)),
+        eye_contact_share=_share(contact_s, sum(length for length, _ in readable)) if readable else None,
         blinks=blinks(times, [face.blink for _, face in readable]),
     )
 
@@ -268,7 +270,7 @@ def _summary(segments: Sequence[GazeSegment], people: list[PersonGaze]) -> GazeS
     readable_s = lasting([any(face.openness is not None for face in s.faces) for s in segments])
     contact_s = lasting([any(face.eye_contact for face in s.faces) for s in segments])
     return GazeSummary(
-        eye_contact_share=_share(contact_s, readable_s),
+        eye_contact_share=_share(contact_s, readable_s) if readable_s > 0 else None,
         readable_s=readable_s,
         face_share=_share(lasting([bool(s.faces) for s in segments]), lasting([True] * len(segments))),
         blinks=sum(len(person.blinks) for person in people),

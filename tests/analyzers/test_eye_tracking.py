@@ -109,6 +109,7 @@ def test_small_faces_have_a_head_and_no_gaze(analyzer: EyeTracking) -> None:
         assert (face.source, face.openness, face.eye_contact) == ("head", None, False)
         assert (face.yaw, face.pitch) == (face.head_yaw, face.head_pitch)
     assert report.summary.readable_s == 0.0
+    assert report.summary.eye_contact_share is None
     assert report.summary.face_share == 1.0
 
 
@@ -137,7 +138,8 @@ def test_nobody_is_invented(analyzer: EyeTracking, kind: str, height: int, width
     }[kind]
     report = report_of(analyzer, frame)
     assert report.segments[0].faces == []
-    assert report.summary.face_share == report.summary.eye_contact_share == 0.0
+    assert report.summary.face_share == 0.0
+    assert report.summary.eye_contact_share is None
 
 
 def test_an_unchanged_picture_is_looked_at_once(analyzer: EyeTracking, monkeypatch: pytest.MonkeyPatch) -> None:
