@@ -11,8 +11,6 @@ areas and from objects that stand in rooms or in streets, within seconds of one 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,6 +29,7 @@ from analyzers.methods.surroundings import (
     evidence_of_areas,
     evidence_of_objects,
     roughness,
+    settings_over_time,
     sky,
     squeezed,
     vegetation,
@@ -62,8 +61,6 @@ SAME_LEVELS: Final = 1.0
 """Mean difference (of 255) in every one of 8x8 blocks up to which a picture is the one before."""
 LIKE_LEVELS: Final = 5.0
 """Mean difference of 8x8 pixel pictures up to which every second one is looked at, as in object_detection."""
-AREAS_S, OBJECTS_S = 1.0, 3.0
-"""How far around a picture areas and objects tell its setting."""
 AGREED_MIN: Final = 2 / 3
 """Share of the time whose setting is known that the video's setting must have."""
 MERGE_SHARE: Final = 0.03
@@ -217,7 +214,12 @@ class BackgroundSegmentation(Analyzer[BackgroundPart, BackgroundReport]):
             return BackgroundReport(segments=[], summary=empty)
         ends = [look.sample.pts_s for look in looks[1:]] + [max(parts[-1].end_s, looks[-1].sample.pts_s)]
         shots = scenes([look.sample for look in looks])
-        settings = _settings(looks, shots)
+        settings = settings_over_time(
+            [look.sample.pts_s for look in looks],
+            shots,
+            [look.areas for look in looks],
+            [look.objects for look in looks],
+        )
         segments: list[BackgroundSegment] = []
         first = 0
         for number in range(1, len(looks) + 1):
@@ -311,28 +313,6 @@ def _mean(shares: Sequence[dict[str, float]], weights: Sequence[float]) -> dict[
     }
     mean["background"] = round(max(0.0, 1 - sum(mean.values())), 4)
     return dict(sorted(mean.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _settings(looks: Sequence[Look], shots: Sequence[int]) -> list[Decision]:
-    """Each picture's setting, from those around it in its shot; a flash has none.
-
-    Areas count by their mean over a window, since dissolves mix shots; objects are looked for rarely and count once.
-    """
-    times = [look.sample.pts_s for look in looks]
-    lengths = Counter(shots)
-    decided: list[Decision] = []
-    for number, time_s in enumerate(times):
-        around = range(bisect_left(times, time_s - OBJECTS_S), bisect_right(times, time_s + OBJECTS_S))
-        near = [n for n in around if shots[n] == shots[number]]
-        window = [n for n in near if abs(times[n] - time_s) <= AREAS_S]
-        sums: dict[tuple[Setting, str], float] = {}
-        for item in (item for n in window for item in looks[n].areas):
-            sums[item.setting, item.what] = sums.get((item.setting, item.what), 0.0) + item.score / len(window)
-        evidence = [Evidence(setting, what, score) for (setting, what), score in sums.items()]
-        evidence += [item for n in near for item in looks[n].objects]
-        alone = lengths[shots[number]] == 1 and len(looks) > 1
-        decided.append(decide([] if alone else evidence))
-    return decided
 
 
 def _summary(

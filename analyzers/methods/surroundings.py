@@ -6,6 +6,8 @@ Sky: blue, smooth, from the top edge down, lighter towards the horizon; a grey s
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -45,6 +47,8 @@ INDOOR: Final = frozenset(
 )
 """COCO's labels. Chairs, cups, bicycles and motorcycles are found in both."""
 OBJECT_SCORE_MIN: Final = 0.5
+AREAS_S, OBJECTS_S = 1.0, 3.0
+"""How far around a picture areas and objects tell its setting."""
 SETTING_SCORE_MIN: Final = 0.5
 AHEAD_MIN: Final = 1.5
 """How much stronger one setting's evidence must be than the other's."""
@@ -175,3 +179,34 @@ def decide(evidence: Sequence[Evidence]) -> Decision:
     if len(scores) > 1 and score < AHEAD_MIN * scores[1][0]:
         return "unknown", 0.0, f"{said} against signs of {scores[1][1]}"
     return setting, min(score, 0.99), said
+
+
+def settings_over_time(
+    times: Sequence[float],
+    shots: Sequence[int],
+    areas: Sequence[Sequence[Evidence]],
+    objects: Sequence[Sequence[Evidence]],
+) -> list[Decision]:
+    """Each picture's setting, from those around it in its shot; a flash has none.
+
+    Areas count by their mean over a window, since dissolves mix shots; objects are looked for rarely and count once.
+
+    Args:
+        times: of the pictures, in seconds.
+        shots: each picture's shot number.
+        areas, objects: what each picture's areas and objects tell.
+    """
+    lengths = Counter(shots)
+    decided: list[Decision] = []
+    for number, time_s in enumerate(times):
+        around = range(bisect_left(times, time_s - OBJECTS_S), bisect_right(times, time_s + OBJECTS_S))
+        near = [n for n in around if shots[n] == shots[number]]
+        window = [n for n in near if abs(times[n] - time_s) <= AREAS_S]
+        sums: dict[tuple[Setting, str], float] = {}
+        for item in (item for n in window for item in areas[n]):
+            sums[item.setting, item.what] = sums.get((item.setting, item.what), 0.0) + item.score / len(window)
+        evidence = [Evidence(setting, what, score) for (setting, what), score in sums.items()]
+        evidence += [item for n in near for item in objects[n]]
+        alone = lengths[shots[number]] == 1 and len(times) > 1
+        decided.append(decide([] if alone else evidence))
+    return decided

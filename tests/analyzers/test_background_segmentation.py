@@ -18,6 +18,7 @@ from analyzers.methods.surroundings import (
     evidence_of_areas,
     evidence_of_objects,
     roughness,
+    settings_over_time,
     sky,
     vegetation,
 )
@@ -158,6 +159,16 @@ def test_reasons_add_up_and_contradictions_mean_unknown() -> None:
     assert (setting, score) == ("unknown", 0.0)
     assert "against" in reason
     assert decide([])[0] == "unknown"
+
+
+def test_a_setting_holds_for_seconds_around_in_its_shot_and_not_beyond() -> None:
+    times = [0.25 * n for n in range(40)]
+    shots = [0] * 20 + [1] * 20
+    bus = [[Evidence("outdoor", "bus", 0.8)] if n == 4 else [] for n in range(40)]
+    passing = [[Evidence("outdoor", "vegetation", 0.9)] if n in (30, 31) else [] for n in range(40)]
+    settings = [setting for setting, _, _ in settings_over_time(times, shots, passing, bus)]
+    assert settings[:17] == ["outdoor"] * 17
+    assert settings[17:] == ["unknown"] * 23, "another shot, and leaves in two pictures only"
 
 
 def test_only_telling_objects_and_areas_are_evidence() -> None:
