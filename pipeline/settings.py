@@ -56,9 +56,9 @@ class EngineSettings(BaseModel):
 
 NO_WEIGHTS: Final = ["qwen2_vl_temporal", "video_llava", "blip2"]
 TOGETHER: Final = [
-    ["object_detection", "body_pose"],
+    ["object_detection", "body_pose", "background_segmentation"],
     ["eye_tracking", "age_estimation", "composition_analysis"],
-    ["visual_effects", "background_segmentation"],
+    ["camera_analysis", "visual_effects"],
     ["cut_analysis", "color_analysis", "content_quality", "scene_segmentation"],
     ["audio_analysis", "audio_environment", "sound_effects", "speech_emotion", "speech_flow"],
     ["speech_rate", "product_detection", "temporal_flow", "cross_analyzer_intelligence", *NO_WEIGHTS],

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.models.litert import LiteNetwork
+from analyzers.models.recall import Recall
 from analyzers.models.tracking import Corners, Detection, Sample, confirmed, iou, link, small_picture
 
 MODEL: Final = "mediapipe_face_detection"
@@ -62,6 +63,7 @@ class FaceDetector:
         self._network = LiteNetwork(path)
         self._codes_name, self._scores_name = self._network.outputs
         self._anchors = anchors()
+        self._recall = Recall(str(path))
 
     def __call__(self, picture: Picture) -> tuple[Face, ...]:
         """Faces of an RGB picture [H, W, 3], most certain first."""
@@ -69,15 +71,20 @@ class FaceDetector:
 
     def look(self, fitted: Picture, around: Corners) -> tuple[Face, ...]:
         """The same for what `letterbox` made of the picture."""
+        boxes, points, scores = self._recall(fitted, lambda: self._ask(fitted))
+        x, y, width, height = around
+        offset, size = np.array([x, y], np.float32), np.array([width, height], np.float32)
+        boxes = (boxes.reshape(-1, 2, 2) - offset) / size
+        return blend(boxes.reshape(-1, 4), (points - offset) / size, scores)
+
+    def _ask(self, fitted: Picture) -> tuple[Floats, Floats, Floats]:
+        """Boxes, points and scores of the anchors that see a face, in 0..1 of the fitted picture."""
         answers = self._network(fitted.astype(np.float32) / np.float32(127.5) - np.float32(1))
         logits = np.clip(answers[self._scores_name].reshape(-1), -50, 50)
         scores = np.asarray(1 / (1 + np.exp(-logits)), np.float32)
         chosen = np.flatnonzero(scores >= SCORE_MIN)
         boxes, points = decode(answers[self._codes_name].reshape(-1, 16)[chosen], self._anchors[chosen])
-        x, y, width, height = around
-        offset, size = np.array([x, y], np.float32), np.array([width, height], np.float32)
-        boxes = (boxes.reshape(-1, 2, 2) - offset) / size
-        return blend(boxes.reshape(-1, 4), (points - offset) / size, scores[chosen])
+        return boxes, points, scores[chosen]
 
 
 def letterbox(picture: Picture) -> tuple[Picture, Corners]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.models.onnx import open_model, wire_fields
+from analyzers.models.recall import Recall
 
 INPUT_PX: Final = 300
 GRIDS: Final = (19, 10, 5, 3, 2, 1)
@@ -71,9 +72,13 @@ class SsdMobileNet:
         self._session = open_model(graph.model(outputs))
         self._outputs = outputs
         self._anchors = anchors()
+        self._recall = Recall(str(path))
 
     def __call__(self, picture: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Boxes [1917, 4] (x0, y0, x1, y1 in 0..1, unclipped) and scores [1917, 91] of an RGB picture [300, 300, 3]."""
+        return self._recall(picture, lambda: self._ask(picture))
+
+    def _ask(self, picture: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
         planes = picture.astype(np.float32).transpose(2, 0, 1)[None] * np.float32(2 / 255) - np.float32(1)
         answers = self._session.run(self._outputs, {"picture": np.ascontiguousarray(planes)})
         rows = [np.asarray(a, np.float32).transpose(0, 2, 3, 1) for a in answers]

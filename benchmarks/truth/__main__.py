@@ -49,10 +49,7 @@ def _mark(figure: Figure) -> str:
 
 
 def _markdown(figures: Sequence[Figure]) -> str:
-    rows = [
-        f"| {figure.analyzer} | {figure.what} | {figure.value:.3f} | {_bar(figure)} {'' if figure.reached else 'MISSED'} |"
-        for figure in figures
-    ]
+    rows = [f"| {f.analyzer} | {f.what} | {f.value:.3f} | {_bar(f)}{'' if f.reached else ' MISSED'} |" for f in figures]
     return "\n".join(["| analyzer | material and measure | measured | bar |", "| --- | --- | --- | --- |", *rows, ""])
 
 

@@ -1,0 +1,50 @@
+"""What networks of this process have just answered, so that analyzers that share a process ask about a picture once.
+
+A network here is a function of its input and nothing else, so the answer to the same bytes is the same. Analyzers of
+one process follow each other closely; a few seconds of answers are enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+ANSWERS_MAX: Final = 48
+"""Answers that are kept of one network: 12 s at 4 pictures a second. More: memory (0.7 MB each at most)."""
+
+Answer = TypeVar("Answer")
+
+
+class Recall:
+    """The last answers of one network, for all its instances in this process.
+
+    Args:
+        network: identifies the weights, for example their path.
+    """
+
+    _kept: ClassVar[dict[str, OrderedDict[bytes, Any]]] = {}
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, network: str) -> None:
+        self._answers = self._kept.setdefault(network, OrderedDict())
+
+    def __call__(self, values: npt.NDArray[Any], compute: Callable[[], Answer]) -> Answer:
+        """The answer about `values`: a kept one, or that of `compute`, which must not be changed by who gets it."""
+        key = hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest()
+        with self._lock:
+            if key in self._answers:
+                self._answers.move_to_end(key)
+                kept: Answer = self._answers[key]
+                return kept
+        answer = compute()
+        with self._lock:
+            self._answers[key] = answer
+            while len(self._answers) > ANSWERS_MAX:
+                self._answers.popitem(last=False)
+        return answer
