@@ -65,7 +65,9 @@ def _clips(folder: Path) -> dict[str, Path]:
         "uncut": no_cut_clip(2).path,
         "moves": camera_clip(4, upright=True).path,
         "spoken": write_clip(folder / "spoken.mp4", moving_pattern(640, 360, 120), sound=_jfk(4), sound_rate=16_000),
-        "music": write_clip(folder / "music.avi", moving_pattern(360, 200, 90), codec="mpeg4", sound=tone(440, 3.0)),
+        "music": write_clip(
+            folder / "music.avi", moving_pattern(360, 200, 90), codec="mjpeg", pix_fmt="yuvj420p", sound=tone(440, 3.0)
+        ),
         "variable": write_clip(folder / "vfr.mkv", moving_pattern(240, 320, 75), pts_s=uneven - uneven[0]),
         "black": write_clip(folder / "black.mp4", flat(360, 202, 60, 0), sound=np.zeros(96_000, np.float32)),
         "noise": write_clip(
