@@ -128,6 +128,8 @@ def effects(features: Features, stills: Sequence[Still], end_s: float) -> list[E
     from analyzers.methods import effects_layout, effects_light, effects_motion
     from analyzers.methods.effects_strip import Strip
 
+    if min(features.diff.shape[1:]) < 2:
+        return []  # a picture of less than 16 pixels shows nothing that could be told from an effect
     strip = Strip(features, end_s)
     found = [*effects_light.find(strip), *effects_motion.find(strip)]
     found += effects_layout.find(strip, stills, found.copy())

@@ -24,6 +24,8 @@ FLOW_SHRINK: Final = 2
 """Flow is taken at half the size (112 px short side), in blocks of 8 px of that."""
 ZOOMS: Final = (1.08, 1.12, 1.16, 1.2, 1.26, 1.32, 1.4, 1.5)
 """Enlargements that are tried where a step is not explained by motion."""
+ZOOM_FLOW_MIN: Final = 0.06
+"""Log scale per step from which flow says too little."""
 ZOOM_PX: Final = 64
 ZOOM_LIKE_MIN: Final = 0.6
 """Correlation of the enlarged picture's detail with the next one's, from which it is the same."""
@@ -118,7 +120,7 @@ def features_of(frames: Bytes, pts_s: npt.NDArray[np.float64], lead_in: int) -> 
         movers=movers,
         sides=sides,
         agree=agree,
-        zoom=_zoom_jumps(half, changed, agree),
+        zoom=_zoom_jumps(half, (changed >= 0.3) & (agree <= 0.8) | (np.abs(flow[:, 2]) >= ZOOM_FLOW_MIN)),
         bars=bars_of(grays),
         planes=planes_of(np.stack(small_color)[:, ::3]),
         slices=slices_of(half),
@@ -253,14 +255,14 @@ def _motion(half: Sequence[Any], edge: Floats) -> tuple[Floats, Floats, Floats, 
     return flow, movers, sides, agree
 
 
-def _zoom_jumps(half: Sequence[Any], changed: Floats, agree: Floats) -> Floats:
-    """Log scale of the enlargement that turns a frame into the next, where motion does not explain it, [N]."""
+def _zoom_jumps(half: Sequence[Any], asked: npt.NDArray[np.bool_]) -> Floats:
+    """Log scale of the enlargement that turns a frame into the next, where flow does not tell it well, [N]."""
     import cv2
 
     out = np.zeros(len(half), np.float32)
     window = cv2.createHanningWindow((ZOOM_PX, ZOOM_PX), cv2.CV_32F)
     for number in range(1, len(half)):
-        if changed[number] < 0.3 or agree[number] > 0.8:
+        if not asked[number]:
             continue
         before, after = (_fine(half[at]) for at in (number - 1, number))
         best, plain = (0.0, 0.0), _alike(before, after, window)

@@ -152,7 +152,10 @@ def speed_ramps(strip: Strip) -> Iterator[Effect]:
                 continue
             before, _ = strip.near(at, at, RAMP_WINDOW_S)
             between = float(np.median(speed[before])) * float(np.exp(factor / 2))
-            back = np.flatnonzero((speed[at + 2 : end] > between) != (factor > 0)) + at + 2
+            changed = (speed > between) == (factor > 0)
+            # Medians change up to two frames early or late: the first frame that really is at the other speed.
+            at = next((n for n in range(at - 2, min(at + 4, end - 1)) if changed[n] and changed[n + 1]), at)
+            back = np.flatnonzero(~changed[at + 1 : end]) + at + 1
             last = int(back[0]) - 1 if len(back) else end - 1
             if len(back) or abs(factor) >= np.log(RAMP_LONE_FACTOR):
                 start_s, end_s = strip.span(at, last)
