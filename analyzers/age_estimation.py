@@ -32,7 +32,6 @@ from analyzers.models.faces import (
     small,
     still,
 )
-from analyzers.models.tracking import iou
 from pipeline.analyzer import Analyzer, Profile
 from pipeline.results import Box, Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
 from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
@@ -43,10 +42,10 @@ FACE_PX_MIN: Final = 40.0
 """A smaller face (its mesh's shorter side) shows no age: the network's input is 224 px."""
 QUALITY_MIN: Final = 0.05
 """Below, a face is turned away, tiny or a blur."""
+QUALITY_GOOD: Final = 0.2
+"""Poorer sights are read in every second chunk only: a small face costs as much as a large one and says little."""
 FACES_MAX: Final = 6
 """Faces of one picture that are looked at, the largest first."""
-SAME_FACE_IOU: Final = 0.3
-"""Boxes of neighbouring samples that overlap more are one face."""
 COVERED: Final = 1.2816
 """Standard deviations on either side that hold four of five values of a normal distribution."""
 OF_MEAN_ERROR: Final = math.sqrt(math.pi / 2)
@@ -172,7 +171,8 @@ class AgeEstimation(Analyzer[AgePart, AgeReport]):
                 sights, cut = self._look(picture, self._detect.look(fitted, around))
                 crops.append(cut)
             samples.append(AgeSample(float(item.pts_s[number]), small(fitted, around), sights))
-        for step, place in _best([sample.sights for sample in samples]):
+        least = QUALITY_MIN if item.index % 2 == 0 else QUALITY_GOOD
+        for step, place in _best(samples, least):
             sights = samples[step].sights
             read = replace(sights[place], age=self._age(crops[step][place]))
             samples[step] = replace(samples[step], sights=(*sights[:place], read, *sights[place + 1 :]))
@@ -226,19 +226,17 @@ class AgeEstimation(Analyzer[AgePart, AgeReport]):
         return AgeReport(segments=segments, summary=AgeSummary(people=people, faces_without_age=count - len(people)))
 
 
-def _best(sights: Sequence[Sequence[Sight]]) -> list[tuple[int, int]]:
-    """Sample and place of the best sight of each face in a chunk, without those that are too poor."""
-    groups: list[list[tuple[int, int]]] = []
-    for step, faces in enumerate(sights):
-        open_groups = list(groups)
-        for place, sight in enumerate(faces):
-            overlaps = [iou(sights[g[-1][0]][g[-1][1]].face.box, sight.face.box) for g in open_groups]
-            if overlaps and max(overlaps) > SAME_FACE_IOU:
-                open_groups.pop(overlaps.index(max(overlaps))).append((step, place))
-            else:
-                groups.append([(step, place)])
-    best = [max(group, key=lambda at: sights[at[0]][at[1]].quality) for group in groups]
-    return [(step, place) for step, place in best if sights[step][place].quality >= QUALITY_MIN]
+def _best(samples: Sequence[AgeSample], least: float) -> list[tuple[int, int]]:
+    """Sample and place of the best sight of each face in a chunk, without those that are poorer than `least`."""
+    best: dict[int, tuple[int, int]] = {}
+    numbers = follow([(s.pts_s, s.small, [sight.face for sight in s.sights]) for s in samples])
+    for step, sample in enumerate(samples):
+        for place, sight in enumerate(sample.sights):
+            track = numbers[step][place]
+            old = best.get(track)
+            if track > 0 and (old is None or samples[old[0]].sights[old[1]].quality < sight.quality):
+                best[track] = step, place
+    return [(step, place) for step, place in best.values() if samples[step].sights[place].quality >= least]
 
 
 def together(readings: Sequence[tuple[float, float]]) -> tuple[float, AgeRange] | None:

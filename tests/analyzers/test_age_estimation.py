@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from analyzers.age_estimation import AgeEstimation, AgePart, AgeReport, AgeSample, Sight, together
+from analyzers.age_estimation import QUALITY_GOOD, AgeEstimation, AgePart, AgeReport, AgeSample, Sight, together
 from analyzers.models.faces import Face, letterbox, small
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
@@ -98,6 +98,18 @@ def test_every_second_sample_is_looked_at_and_the_best_sight_of_each_face_is_rea
     assert [sample.pts_s for sample in part.samples] == [0.0, 0.5]
     assert [sample.sights[0].age is None for sample in part.samples] == [True, False]
     assert len(read) == 1
+
+
+def test_poor_sights_are_read_in_every_second_chunk_only(analyzer: AgeEstimation) -> None:
+    canvas = np.full((853, 480, 3), 120, np.uint8)
+    blurred = cv2.GaussianBlur(view("obama.jpg", 220), (0, 0), 3)
+    canvas[200:475, 100:320] = blurred
+    pts_s = np.array([1.0])
+    chunks = [FrameBatch("v", SCAN, n, canvas[None], pts_s, last=False, end_s=2.0) for n in (2, 3)]
+    (even,), (odd,) = (analyzer.analyze(chunk).samples[0].sights for chunk in chunks)
+    assert even.quality == odd.quality < QUALITY_GOOD
+    assert even.age is not None
+    assert odd.age is None
 
 
 @pytest.mark.parametrize("kind", ["black", "white", "noise", "ramp", "scene", "cat"])
