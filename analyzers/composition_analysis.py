@@ -166,7 +166,8 @@ class CompositionAnalysis(Analyzer[CompositionPart, CompositionReport]):
 
         looks: list[Look] = []
         for number in range(item.lead_in, len(item.frames)):
-            small = np.asarray(cv2.resize(item.frames[number], (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
+            sparse = np.ascontiguousarray(item.frames[number, ::4, ::4])
+            small = np.asarray(cv2.resize(sparse, (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
             pts_s = float(item.pts_s[number])
             if looks and pts_s - looks[-1].pts_s < LOOK_S and not _other(looks[-1].thumb, small.tobytes()):
                 continue
