@@ -126,6 +126,7 @@ class AgeEstimation(Analyzer[AgePart, AgeReport]):
     """Faces followed, age and range; see the module's head for the method and for how to switch it off."""
 
     spec = AnalyzerSpec("age_estimation", "1.0", SCAN)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Open the three networks on one thread.

@@ -121,6 +121,7 @@ class AudioAnalysis(Analyzer[AudioPart, AudioReport]):
     """Loudness, rhythm, key, timbre and shares of speech and music."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("audio_analysis", "1", AUDIO, timeout_s=600)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Read YAMNet from the model store.

@@ -116,6 +116,7 @@ class AudioEnvironment(Analyzer[EnvironmentPart, EnvironmentReport]):
     """What surrounds the sound, by YAMNet and a table."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("audio_environment", "1", AUDIO, cpus=0.5, timeout_s=600)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Read YAMNet from the model store.

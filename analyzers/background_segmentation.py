@@ -123,6 +123,7 @@ class BackgroundSegmentation(Analyzer[BackgroundPart, BackgroundReport]):
     """Shares of people, sky, vegetation and the rest, and the setting; see the module's head for the method."""
 
     spec = AnalyzerSpec("background_segmentation", "1.0", SCAN, timeout_s=60)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Open the networks on one thread.

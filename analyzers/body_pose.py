@@ -129,6 +129,7 @@ class BodyPose(Analyzer[PosePart, PoseReport]):
     """People's keypoints, posture, gestures, tracks and movement; see the module's head for the method."""
 
     spec = AnalyzerSpec("body_pose", "1.0", SCAN, timeout_s=60)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Open both networks on one thread.

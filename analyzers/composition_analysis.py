@@ -134,6 +134,7 @@ class CompositionAnalysis(Analyzer[CompositionPart, CompositionReport]):
     spec = AnalyzerSpec(
         "composition_analysis", version="1", needs=SCAN, after_if_ok=("cut_analysis", "object_detection")
     )
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Open both networks on one thread.

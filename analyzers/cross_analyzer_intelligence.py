@@ -100,6 +100,7 @@ class CrossAnalyzerIntelligence(Analyzer[None, CrossReport]):
     """What follows from all reports together."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("cross_analyzer_intelligence", "2", None, after_if_ok=ALL, cpus=0.1)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Nothing to read: rules only."""

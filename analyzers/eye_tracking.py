@@ -128,6 +128,7 @@ class EyeTracking(Analyzer[GazePart, GazeReport]):
     """Faces, gaze, eye contact and blinks; see the module's head for the method."""
 
     spec = AnalyzerSpec("eye_tracking", "1.0", SCAN)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Open the three networks on one thread.

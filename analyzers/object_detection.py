@@ -114,6 +114,7 @@ class ObjectDetection(Analyzer[ObjectsPart, ObjectsReport]):
     """
 
     spec = AnalyzerSpec("object_detection", "1.1", SCAN, timeout_s=60)
+    tiles = True
     options_model = ObjectDetectionOptions
 
     def load(self, device: str, profile: Profile) -> None:

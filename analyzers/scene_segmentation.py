@@ -74,6 +74,7 @@ class SceneSegmentation(Analyzer[ScenesPart, ScenesReport]):
     """Scenes of shots that look alike."""
 
     spec = AnalyzerSpec("scene_segmentation", version="1", needs=SCAN, after=("cut_analysis",), cpus=0.5)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Nothing to read: the method is classical."""

@@ -135,6 +135,7 @@ class TemporalFlow(Analyzer[None, FlowReport]):
     """Phases and pace by rules."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("temporal_flow", "1", None, after_if_ok=SOURCES, cpus=0.1)
+    tiles = True
 
     def load(self, device: str, profile: Profile) -> None:
         """Nothing to read but the lexicon: rules only."""
