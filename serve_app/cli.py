@@ -93,6 +93,11 @@ def models_fetch(
             if name not in known:
                 raise _usage(f"there is no model {name!r}; `reelscope models list` shows them")
         wanted = names or [model.name for model in known.values() if model.profile == settings.profile]
+        if not names:
+            for name in wanted:
+                if reason := store.out_of_reach(name):
+                    errors.print(f"{name} is left out: {reason}")
+            wanted = [name for name in wanted if not store.out_of_reach(name)]
         with fetch_progress() as on_progress:
             fetched = store.fetch(wanted, on_progress=on_progress)
         errors.print(f"fetched {', '.join(fetched)}" if fetched else "everything was there", f"in {store.models_dir}")

