@@ -1,4 +1,4 @@
-"""How fast a run is, on the sample reel or any file: `python -m benchmarks.run [FILE] [--runs N] [--set all|ten]`.
+"""How fast a run is, on the sample reel or any file: `python -m benchmarks.run [FILE] [--runs N]`.
 
 All figures come from this one process and its Ray, the alternatives interleaved; medians are quoted. Exits 1 when a bar
 is missed. docs/performance.md explains each figure and keeps the last ones.
@@ -11,7 +11,6 @@ import asyncio
 import json
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -25,41 +24,11 @@ from serve_app.session import Session
 from tests.media.reel import sample_reel
 
 
-@dataclass(frozen=True)
-class Set:
-    """Analyzers that are measured together, and the bars of that load on two cores."""
-
-    analyzers: tuple[str, ...] | None
-    rtf: float
-    memory_gb: float
-
-
-SETS = {
-    "all": Set(None, 1.5, 9),
-    "ten": Set(
-        (
-            "audio_analysis",
-            "camera_analysis",
-            "color_analysis",
-            "content_quality",
-            "cross_analyzer_intelligence",
-            "cut_analysis",
-            "object_detection",
-            "speech_rate",
-            "speech_transcription",
-            "text_overlay",
-        ),
-        1.2,
-        6,
-    ),
-}
-
-
-async def main(path: Path, runs: int, chosen: Set) -> int:
+async def main(path: Path, runs: int) -> int:
     """Measure and print. Returns the exit code."""
     rows: list[Row] = []
     started_s = time.perf_counter()
-    async with Session(analyzers=chosen.analyzers) as session:
+    async with Session() as session:
         await session.ready()
         rows.append(Row("start: Ray up and all analyzers loaded", time.perf_counter() - started_s, "s"))
         facts = await session.probe(path)
@@ -67,11 +36,11 @@ async def main(path: Path, runs: int, chosen: Set) -> int:
             await session.analyze(facts)
         rows += await _stream(session, facts, runs)
         reports, waits = await _whole(session, path, runs)
-        rows += _figures(reports, waits, chosen.rtf)
+        rows += _figures(reports, waits)
         rows += await _alternatives(session, facts, reports)
         rows += await _scaling(session, facts, reports)
         rows.append(Row("objects spilled", float(spilled()), "", 0))
-    rows.append(Row("peak memory of all processes", memory.peak_bytes / 1e9, "GB", chosen.memory_gb))
+    rows.append(Row("peak memory of all processes", memory.peak_bytes / 1e9, "GB", 6))
     cores = psutil.cpu_count() or 1
     size = f"{facts.width}x{facts.height}, {facts.fps:.3g} fps"
     show(f"{path.name}: {facts.duration_s:.1f} s, {size}; {cores} cores", rows)
@@ -108,13 +77,13 @@ async def _whole(session: Session, path: Path, runs: int) -> tuple[list[VideoRep
     return reports, waits
 
 
-def _figures(reports: list[VideoReport], waits: list[float], rtf_bar: float) -> list[Row]:
+def _figures(reports: list[VideoReport], waits: list[float]) -> list[Row]:
     statuses = reports[-1].statuses()
     contents = {_content(report) for report in reports}
     return [
         Row("analyzers ok", statuses["ok"]),
         Row("analyzers failed", statuses["failed"], "", 0),
-        Row("warm rtf (wall / duration)", median([report.run.rtf for report in reports]), "x", rtf_bar),
+        Row("warm rtf (wall / duration)", median([report.run.rtf for report in reports]), "x", 1.2),
         Row("overlap (useful core-seconds / cores x wall)", median([r.run.overlap for r in reports]), "", 0.85, False),
         Row("request to first chunk at an analyzer", median(waits), "s", 0.5),
         Row("decode passes", max(report.run.decode_passes for report in reports), "", 1),
@@ -158,6 +127,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, help="default: the sample reel")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--set", choices=SETS, default="all", help="which analyzers run")
     arguments = parser.parse_args()
-    sys.exit(asyncio.run(main(arguments.file or sample_reel().path, arguments.runs, SETS[arguments.set])))
+    sys.exit(asyncio.run(main(arguments.file or sample_reel().path, arguments.runs)))
