@@ -131,6 +131,11 @@ def _label(name: str, row: Row) -> str:
         return str(row["index"] + 1)
     if name == "audio_analysis" and "rms_db" in row:
         return _heard(row)
+    if name == "scene_segmentation" and isinstance(row.get("shots"), list | tuple):
+        first, last = (shot + 1 for shot in row["shots"])
+        return f"shot {first}" if first == last else f"shots {first} to {last}"
+    if name == "speech_emotion" and isinstance(row.get("arousal"), int | float):
+        return f"arousal {row['arousal']:.1f}"
     named_by = LABELLED_BY.get(name)
     if named_by is None or named_by not in row:
         return label_of(row)

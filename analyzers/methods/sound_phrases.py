@@ -21,7 +21,9 @@ from analyzers.methods.evidence import (
 
 SPEECH_RANK, MANNER_RANK, SOUND_RANK, EVENT_RANK, PLACE_RANK = range(10, 15)
 EXCITED, CALM = 0.7, 0.3
-"""Arousal 0..1 from which a voice is called excited, and below which calm; an estimate, so it is always hedged."""
+"""Arousal 0..1 from which a voice is called excited, and below which calm."""
+MANNER_SURE: Final = 0.25
+"""Least confidence of speech_emotion whose word is passed on. Prosody alone, measured against the clip, stays below."""
 WORDS_SURE: Final = 0.5
 """Mean score of a second's words below which they are hedged."""
 SILENT_SHARE: Final = 0.8
@@ -107,6 +109,8 @@ def _place(report: Indexed, stretch: Stretch, name: str) -> Iterator[Phrase]:
 def _mood(report: Indexed, stretch: Stretch, name: str) -> Iterator[Phrase]:
     segment = longest_in(report, stretch)
     arousal = getattr(segment, "arousal", None)
+    if getattr(segment, "confidence", 1.0) < MANNER_SURE:
+        return
     if arousal is not None and arousal >= EXCITED:
         yield Phrase((name,), "the voice sounds excited", MANNER_RANK, 0.7)
     elif arousal is not None and arousal <= CALM:

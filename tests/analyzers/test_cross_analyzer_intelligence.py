@@ -9,6 +9,7 @@ import pytest
 from analyzers.cross_analyzer_intelligence import CrossAnalyzerIntelligence, CrossReport, clock, seconds
 from analyzers.methods.evidence import quoted
 from analyzers.product_detection import ProductDetection
+from analyzers.speech_emotion import EmotionReport, EmotionSegment
 from analyzers.temporal_flow import TemporalFlow
 from pipeline.results import Upstream, VideoFacts
 from tests.media import reports
@@ -273,6 +274,13 @@ def test_surroundings_and_setting_are_said_once() -> None:
     )
     assert lines(report)[0] == "outdoors, street noise"
     assert lines(report)[1] == "caption 'ONE', caption 'TWO', cut"
+
+
+@pytest.mark.parametrize(("confidence", "line"), [(0.15, "nothing was found"), (0.6, "the voice sounds excited")])
+def test_a_voices_mood_is_passed_on_only_by_an_analyzer_that_is_sure(confidence: float, line: str) -> None:
+    segment = reports.made(EmotionSegment, start=0.0, end=1.0, arousal=0.9, confidence=confidence)
+    report = reports.made(EmotionReport, segments=[segment], summary=None)
+    assert lines(drawn(1.0, speech_emotion=report)) == [line]
 
 
 # --- products and flow ------------------------------------------------------------------------------------------------
