@@ -31,7 +31,7 @@ class Session:
         local: run in threads of this process instead of Ray: slower, simple to debug, the same report.
 
     Raises:
-        UsageError: a name in `analyzers` does not exist.
+        UsageError: a name in `analyzers` or in the settings does not exist.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Session:
         self._classes = discover()
         self.graph = Graph(analyzer_class.spec for analyzer_class in self._classes.values())
         self.selection = self.graph.closure(analyzers)
+        self._check_names()
         self._local = local
         self._owns_ray = False
         self._engine: Engine | None = None
@@ -147,6 +148,20 @@ class Session:
                     report = event
         assert report is not None
         return report
+
+    def _check_names(self) -> None:
+        """An analyzer that a typing error leaves switched on must not go unnoticed."""
+        ray = self.settings.ray
+        named = {
+            "disabled": self.settings.disabled,
+            "ray.together": [name for names in ray.together for name in names],
+            "analyzers": self.settings.analyzers,
+        }
+        for setting, names in named.items():
+            try:
+                self.graph.closure(names)
+            except UsageError as error:
+                raise UsageError(f"setting {setting}: {error}") from None
 
     def _wanted_classes(self) -> dict[str, AnalyzerClass]:
         return {name: self._classes[name] for name in self.selection.names if name not in self.settings.disabled}
