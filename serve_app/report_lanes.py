@@ -56,6 +56,8 @@ LANES: Final[dict[str, tuple[str, str]]] = {
 
 LABELLED_BY: Final = {"text_overlay": "text", "content_quality": "score", "speech_rate": "words_per_minute"}
 """The field that names a segment where that is not its first short text."""
+SEEN_IN: Final = ("persons", "faces")
+"""Fields that list who was seen: a step without anybody is no bar."""
 BOXES_ON: Final = ("object_detection", "text_overlay")
 """Whose boxes are shown at first; a switch shows the others."""
 
@@ -114,6 +116,8 @@ def _bars(name: str, rows: Sequence[Row]) -> list[Row]:
     """Neighbours of one short label become one bar, so that a lane reads as a sentence and not as a comb."""
     bars: list[Row] = []
     for row in rows:
+        if any(row.get(field) == [] for field in SEEN_IN):
+            continue  # a sampled step in which nobody was seen
         label, last = _label(name, row), bars[-1] if bars else None
         touches = last is not None and abs(row["start"] - last["end"]) <= SAME_TIME_S
         if last is not None and touches and label and last["label"] == label and len(label) <= LABEL_CHARS_MAX:
