@@ -3,19 +3,27 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FULL := .venv-full
 UV := $(BIN)/uv pip install -q --python $(BIN)/python
 MEDIA := .cache/media
 
-.PHONY: demo test check format bench bench-truth schema lock clean
+.PHONY: demo test test-embedded test-full check format bench bench-truth schema lock clean
 
 demo: $(VENV)/.base
 	$(BIN)/reelscope models fetch
 	$(BIN)/python -m tests.media.reel out/demo/reel.mp4
 	$(BIN)/reelscope analyze out/demo/reel.mp4 --out out/demo --format html
 
-test: $(VENV)/.dev
+test: test-embedded test-full
+
+test-embedded: $(VENV)/.dev
 	$(BIN)/reelscope models fetch
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/full
+
+# The models of the full profile need torch (7 GB), which the embedded profile must work without: another environment.
+test-full: $(FULL)/.full
+	$(FULL)/bin/reelscope models fetch
+	$(FULL)/bin/python -m pytest tests/full
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -60,4 +68,10 @@ $(VENV)/.base: $(VENV)/.uv requirements/base.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.base requirements/dev.txt
 	$(UV) --no-deps --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(FULL)/.full: $(VENV)/.uv requirements/full.txt pyproject.toml
+	$(PYTHON) -m venv $(FULL)
+	$(BIN)/uv pip install -q --python $(FULL)/bin/python --no-deps --require-hashes -r requirements/full.txt
+	$(BIN)/uv pip install -q --python $(FULL)/bin/python --no-deps -e .
 	touch $@

@@ -16,9 +16,10 @@ from pipeline.analyzer import Profile
 from pipeline.blocks import BlockItem
 from pipeline.errors import WorkerDied
 from pipeline.pool import Replica, WorkerPool
-from pipeline.registry import AnalyzerClass
+from pipeline.registry import AnalyzerClass, options_of
 from pipeline.results import Upstream
 from pipeline.settings import Settings
+from pipeline.types import AnalyzerSpec
 from pipeline.worker import Outcome
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,17 @@ class RayPool(WorkerPool):
         self._id = uuid.uuid4().hex[:6]
         self.plan: Plan | None = None
 
-    def _launch(self, classes: Mapping[str, AnalyzerClass]) -> dict[str, list[Replica]]:
-        specs = [analyzer_class.spec for analyzer_class in classes.values()]
-        self.plan = plan = make_plan(specs, self._machine, self.settings.ray.decode_cpus, self.settings.ray.together)
+    def _launch(
+        self, classes: Mapping[str, AnalyzerClass], specs: Mapping[str, AnalyzerSpec]
+    ) -> dict[str, list[Replica]]:
+        ray_settings = self.settings.ray
+        self.plan = plan = make_plan(specs.values(), self._machine, ray_settings.decode_cpus, ray_settings.together)
         profile = Profile(self.settings.profile, self.settings.models_dir)
         replicas: dict[str, list[Replica]] = {name: [] for name in classes}
         for process in plan.processes:
             share = plan.shares[process[0]]
-            analyzers = [(classes[name], self.options_of(classes[name])) for name in process]
+            device = "cuda:0" if share.gpu_fraction and not self._machine.logical_gpus else "cpu"
+            analyzers = [(classes[name], options_of(classes[name], self.settings)) for name in process]
             actor = (
                 ray.remote(WorkerActor)
                 .options(
@@ -55,7 +59,7 @@ class RayPool(WorkerPool):
                     max_restarts=-1,  # the pool counts how often a call dies with its worker
                     max_task_retries=0,
                 )
-                .remote(analyzers, "cuda:0" if share.gpu_fraction else "cpu", profile, share.gpu_fraction)
+                .remote(analyzers, device, profile, share.gpu_fraction)
             )
             for name in process:
                 replicas[name].append(_ActorReplica(actor, name))

@@ -43,20 +43,23 @@ def boot(settings: RaySettings) -> Machine:
             else:
                 ray.init(
                     include_dashboard=False,
+                    num_gpus=len(settings.logical_gpus_gb) or None,
                     namespace=NAMESPACE,
                     object_store_memory=settings.object_store_bytes,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     _system_config=SYSTEM_CONFIG,
                 )
-    return machine()
+    return machine(settings)
 
 
-def machine() -> Machine:
+def machine(settings: RaySettings) -> Machine:
     """What the initialized Ray offers."""
     resources = ray.cluster_resources()
     cpus = float(resources.get("CPU", 0))
     if cpus <= 0:
         raise PlanError("Ray offers no CPU; start it with num_cpus of at least 1")
-    # Logical GPUs of a test have no memory to plan with; their analyzers run on the CPU.
-    return Machine(cpus=cpus, gpus_gb=gpu_sizes_gb()[: int(resources.get("GPU", 0))])
+    count = int(resources.get("GPU", 0))
+    if settings.logical_gpus_gb:
+        return Machine(cpus, tuple(settings.logical_gpus_gb[:count]), logical_gpus=True)
+    return Machine(cpus, gpu_sizes_gb()[:count])

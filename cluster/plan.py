@@ -22,10 +22,14 @@ GPU_USABLE = 0.94
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is to share: logical CPUs, and the memory in GB of each GPU."""
+    """What there is to share: logical CPUs, and the memory in GB of each GPU.
+
+    `logical_gpus` says that the GPUs are only counted and that models run on the CPU.
+    """
 
     cpus: float
     gpus_gb: tuple[float, ...] = ()
+    logical_gpus: bool = False
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,15 @@ class Analyzer(ABC, Generic[Part, ReportT]):
                         return candidate
         return None
 
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """What this analyzer needs under a profile and its own settings.
+
+        By default `spec`. One whose model of the full profile needs more (GPU memory, a view, larger batches) returns
+        `dataclasses.replace(cls.spec, ...)`; name and version stay. Called without any weights at hand.
+        """
+        return cls.spec
+
     def load(self, device: str, profile: Profile) -> None:
         """Import heavy libraries and read weights, once per worker; set `self.model`.
 

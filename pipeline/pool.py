@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeline.analyzer import Options, Profile
-from pipeline.errors import ReelscopeError, UsageError, WorkerDied, WorkerTimeout
-from pipeline.registry import AnalyzerClass
+from pipeline.errors import ReelscopeError, WorkerDied, WorkerTimeout
+from pipeline.registry import AnalyzerClass, options_of, specs_of
 from pipeline.results import Upstream
 from pipeline.settings import Settings
 from pipeline.types import AnalyzerSpec
@@ -168,11 +168,14 @@ class WorkerPool(ABC):
         """
         slots, sends_max = self.settings.engine.slots_per_worker, self.settings.engine.sends_max
         missing = {name: cls for name, cls in classes.items() if name not in self._dispatchers}
-        for name, replicas in self._launch(missing).items():
-            self._dispatchers[name] = _Dispatcher(missing[name].spec, replicas, slots, sends_max)
+        specs = specs_of(missing, self.settings)
+        for name, replicas in self._launch(missing, specs).items():
+            self._dispatchers[name] = _Dispatcher(specs[name], replicas, slots, sends_max)
 
     @abstractmethod
-    def _launch(self, classes: Mapping[str, AnalyzerClass]) -> dict[str, list[Replica]]:
+    def _launch(
+        self, classes: Mapping[str, AnalyzerClass], specs: Mapping[str, AnalyzerSpec]
+    ) -> dict[str, list[Replica]]:
         """Start the replicas of each analyzer."""
 
     async def loaded(self, name: str) -> Outcome:
@@ -200,23 +203,17 @@ class WorkerPool(ABC):
         await asyncio.gather(*(dispatcher.close() for dispatcher in self._dispatchers.values()))
         self._dispatchers.clear()
 
-    def options_of(self, analyzer_class: AnalyzerClass) -> Options:
-        """The analyzer's settings, validated. Raises `UsageError`."""
-        name = analyzer_class.spec.name
-        try:
-            return analyzer_class.options_model(**self.settings.analyzers.get(name, {}))
-        except ValueError as error:
-            raise UsageError(f"settings of [analyzers.{name}] are wrong: {error}") from None
-
 
 class LocalPool(WorkerPool):
     """Workers are threads of this process, for notebooks, debugging and tests; items are the arrays themselves."""
 
-    def _launch(self, classes: Mapping[str, AnalyzerClass]) -> dict[str, list[Replica]]:
+    def _launch(
+        self, classes: Mapping[str, AnalyzerClass], specs: Mapping[str, AnalyzerSpec]
+    ) -> dict[str, list[Replica]]:
         profile = Profile(self.settings.profile, self.settings.models_dir)
         return {
             # One replica whatever the spec says: threads of one interpreter gain nothing from more.
-            name: [_ThreadReplica(analyzer_class, self.options_of(analyzer_class), profile)]
+            name: [_ThreadReplica(analyzer_class, options_of(analyzer_class, self.settings), profile)]
             for name, analyzer_class in classes.items()
         }
 

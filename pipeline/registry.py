@@ -10,7 +10,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.analyzer import Analyzer
+from pipeline.analyzer import Analyzer, Options
+from pipeline.errors import UsageError
+from pipeline.settings import Settings
+from pipeline.types import AnalyzerSpec
 
 AnalyzerClass = type[Analyzer[Any, Any]]
 
@@ -40,3 +43,25 @@ def discover(package: str = "analyzers") -> Mapping[str, AnalyzerClass]:
                 raise TypeError(f"{found[name].__module__} and {member.__module__} both define the analyzer {name}")
             found[name] = member
     return MappingProxyType(dict(sorted(found.items())))
+
+
+def options_of(analyzer_class: AnalyzerClass, settings: Settings) -> Options:
+    """The analyzer's own settings, validated.
+
+    Raises:
+        UsageError: they are wrong.
+    """
+    name = analyzer_class.spec.name
+    try:
+        return analyzer_class.options_model(**settings.analyzers.get(name, {}))
+    except ValueError as error:
+        raise UsageError(f"settings of [analyzers.{name}] are wrong: {error}") from None
+
+
+def specs_of(classes: Mapping[str, AnalyzerClass], settings: Settings) -> dict[str, AnalyzerSpec]:
+    """What each analyzer needs under these settings.
+
+    Raises:
+        UsageError: the settings of one are wrong.
+    """
+    return {name: cls.spec_for(settings.profile, options_of(cls, settings)) for name, cls in classes.items()}

@@ -81,7 +81,8 @@ class ModelInfo(Document):
         device: ``cpu`` or the GPU's name.
         precision: of the arithmetic, for example ``int8``.
         licence: of the weights, SPDX where there is one.
-        note: anything a reader must know, for example that weights are random and the answer is not one.
+        note: anything a reader must know.
+        random_weights: nothing was learned: the numbers are for speed and tests, and the answer is not one.
     """
 
     id: str
@@ -91,6 +92,7 @@ class ModelInfo(Document):
     precision: str = "float32"
     licence: str = "Apache-2.0"
     note: str | None = None
+    random_weights: bool = False
 
 
 class VideoFacts(Document):

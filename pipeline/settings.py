@@ -75,6 +75,10 @@ class RaySettings(BaseModel):
     # Must exceed engine.bytes_in_flight, or the store spills to disk.
     object_store_bytes: int = Field(default=1024 * MIB, description="shared memory for decoded chunks")
     decode_cpus: float = Field(default=1.0, description="CPU share reserved for each decode stream")
+    logical_gpus_gb: list[float] = Field(
+        default_factory=list,
+        description="GPUs of these sizes are counted although there are none, to try a plan; models run on the CPU",
+    )
     # More in one process: less memory and a faster start. Fewer: more of them compute at once, and each dies alone.
     together: list[list[str]] = Field(
         default=TOGETHER, description="small analyzers that share a worker process; never those on a GPU or replicated"

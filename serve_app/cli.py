@@ -139,7 +139,7 @@ def plan(
     def run() -> int:
         from cluster.plan import make_plan
         from pipeline.graph import Graph
-        from pipeline.registry import discover
+        from pipeline.registry import discover, specs_of
         from serve_app.doctor import this_machine
         from serve_app.tables import plan_table
 
@@ -148,8 +148,7 @@ def plan(
             sizes = tuple(float(size) for size in gpus.split(",")) if gpus else None
         except ValueError:
             raise _usage(f"--gpus takes sizes in GB separated by commas, got {gpus!r}") from None
-        classes = discover()
-        graph = Graph(analyzer_class.spec for analyzer_class in classes.values())
+        graph = Graph(specs_of(discover(), settings).values())
         names = graph.closure(_names(analyzers)).names
         machine = this_machine(cpus, sizes)
         Console().print(

@@ -14,7 +14,7 @@ from pipeline.engine import Engine, Event
 from pipeline.errors import UsageError
 from pipeline.graph import Graph
 from pipeline.pool import LocalPool, WorkerPool
-from pipeline.registry import AnalyzerClass, discover
+from pipeline.registry import AnalyzerClass, discover, specs_of
 from pipeline.results import VideoFacts, VideoReport
 from pipeline.settings import Settings, load_settings
 from pipeline.source import FrameSource, LocalFrameSource
@@ -39,7 +39,7 @@ class Session:
     ) -> None:
         self.settings = settings or load_settings()
         self._classes = discover()
-        self.graph = Graph(analyzer_class.spec for analyzer_class in self._classes.values())
+        self.graph = Graph(specs_of(self._classes, self.settings).values())
         self.selection = self.graph.closure(analyzers)
         self._check_names()
         self._local = local

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.engine import Engine, Event
 from pipeline.graph import Graph
 from pipeline.pool import LocalPool, WorkerPool
+from pipeline.registry import specs_of
 from pipeline.results import AnalyzerResult, VideoReport
 from pipeline.settings import EngineSettings, Settings
 from pipeline.source import FrameSource, LocalFrameSource
@@ -30,11 +31,11 @@ async def running(*classes: Any, machine: Any = None, settings: Settings | None 
         pool, source = RayPool(settings, machine), RayFrameSource(settings.limits, machine.cpus / 4)
     await pool.start({name: cls for name, cls in by_name.items() if name not in disabled})
     engine = Engine(
-        graph=Graph(cls.spec for cls in classes),
+        graph=Graph(specs_of(by_name, settings).values()),
         source=source,
         pool=pool,
         settings=settings.engine,
-        profile="embedded",
+        profile=settings.profile,
         disabled=disabled,
     )
     try:

@@ -170,14 +170,45 @@ class ModelEntry(_Data):
         raise KeyError(f"the model {self.name} has no file {path}; it has {', '.join(f.path for f in self.files)}")
 
 
+class HubModel(_Data):
+    """One model of the full profile, a repository of the model hub.
+
+    Args:
+        name: its folder in the store.
+        id: the hub id.
+        revision: the pinned commit; None where no commit was at hand to write down: the first fetch then pins what it
+            got in the folder's own lock.
+        licence: of the weights, SPDX where there is one.
+        commercial: whether it allows commercial use.
+        parameters: how many, for the plan.
+        bytes: size of the files.
+        files: what is fetched, as the hub's own patterns; weights are safetensors, or data that holds no code.
+        used_by: analyzers that can use it.
+        note: what a reader must know.
+    """
+
+    name: Name
+    id: str
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    licence: str
+    commercial: bool
+    parameters: int = Field(gt=0)
+    bytes: int = Field(gt=0)
+    files: tuple[str, ...] = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+    used_by: tuple[str, ...] = Field(min_length=1)
+    note: str = ""
+
+
 class Manifest(_Data):
     """All models."""
 
     models: tuple[ModelEntry, ...]
+    hub: tuple[HubModel, ...] = ()
 
     @model_validator(mode="after")
     def _unique(self) -> Manifest:
-        twice = [name for name, count in Counter(model.name for model in self.models).items() if count > 1]
+        names = [model.name for model in self.models] + [model.name for model in self.hub]
+        twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(f"models are listed twice: {twice}")
         return self

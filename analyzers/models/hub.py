@@ -1,0 +1,131 @@
+"""Models of the full profile: which one an analyzer uses, where its files lie, and what it takes of a GPU.
+
+An analyzer's options derive from `ModelOptions`. `model` is a name of the manifest, a hub id, or a folder:
+
+    [analyzers.qwen2_vl_temporal]
+    model = "qwen2_vl_7b_instruct"      # or "Qwen/Qwen2-VL-7B-Instruct", or "/models/my-own"
+    quantize = "4bit"
+
+A folder that holds a file `RANDOM_WEIGHTS` has learned nothing: every result says so, and no other analyzer uses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from analyzers.models.manifest import HubModel, read_manifest
+from pipeline.analyzer import Options
+from pipeline.errors import ModelUnavailable
+from pipeline.results import ModelInfo
+
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
+Quantize = Literal["none", "8bit", "4bit"]
+
+RANDOM_MARK: Final = "RANDOM_WEIGHTS"
+RANDOM_NOTE: Final = "random weights: the numbers are for speed and tests, and this is not an answer"
+
+CONTEXT_GB: Final = 0.5
+"""What a process takes of a GPU before its first tensor: the CUDA context and the libraries' workspaces."""
+_BYTES_OF: Final = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "auto": 2.0}
+# With the scales of each block and the layers that stay in 16 bit (embeddings, head, vision tower).
+_BYTES_OF_QUANTIZED: Final = {"8bit": 1.25, "4bit": 0.75}
+
+
+class ModelOptions(Options):
+    """Settings of an analyzer that has a model of the full profile.
+
+    `precision` ``auto`` is bfloat16 where the GPU has it, else float16, and float32 on the CPU. `quantize` needs
+    bitsandbytes; where it cannot be had the model runs unquantized and `model.note` says so.
+    """
+
+    model: str
+    precision: Precision = "auto"
+    quantize: Quantize = "none"
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model whose files are on this machine.
+
+    Args:
+        folder: where they lie.
+        id: the hub id, or for a folder of the user's own its name.
+        revision: the commit of the hub, or ``local``.
+        licence: SPDX where there is one; ``unknown`` for a user's own.
+        random_weights: whether the folder is marked so.
+        note: what a reader must know.
+    """
+
+    folder: Path
+    id: str
+    revision: str
+    licence: str
+    random_weights: bool = False
+    note: str | None = None
+
+    def info(self, *, backend: str, device: str, precision: str, note: str | None = None) -> ModelInfo:
+        """The provenance that a result carries; `note` is added to what the model itself has to say."""
+        notes = [text for text in (RANDOM_NOTE if self.random_weights else None, self.note, note) if text]
+        return ModelInfo(
+            id=self.id,
+            revision=self.revision,
+            backend=backend,
+            device=device,
+            precision=precision,
+            licence=self.licence,
+            note="; ".join(notes) or None,
+            random_weights=self.random_weights,
+        )
+
+
+def find(choice: str) -> HubModel | None:
+    """The manifest's entry of a model name or hub id; None for a folder or an unknown id."""
+    return next((model for model in read_manifest().hub if choice in (model.name, model.id)), None)
+
+
+def locate(models_dir: Path, choice: str, analyzer: str) -> LocalModel:
+    """Where a model's files are.
+
+    Args:
+        models_dir: the model store.
+        choice: a name of the manifest, a hub id, or a folder.
+        analyzer: who asks, for the message.
+
+    Raises:
+        ModelUnavailable: they are not there; the message says what to do.
+    """
+    known = find(choice)
+    folder = models_dir / known.name if known is not None else Path(choice).expanduser()
+    if not folder.is_dir() or not any(folder.iterdir()):
+        if known is None:
+            raise ModelUnavailable(
+                f"{analyzer}: {choice} is neither a model of the manifest nor a folder; `reelscope models list` shows "
+                "those there are"
+            )
+        raise ModelUnavailable(
+            f"{analyzer}: {known.id} is not in the store {models_dir}; run `reelscope models fetch {known.name}` "
+            f"({known.bytes / 1e9:.1f} GB), or set [analyzers.{analyzer}] model to a folder that has it"
+        )
+    random = (folder / RANDOM_MARK).exists()
+    if known is None:
+        return LocalModel(folder, folder.name, "local", "unknown", random)
+    return LocalModel(folder, known.id, known.revision or "local", known.licence, random)
+
+
+def gpu_gb(options: ModelOptions, activations_gb: float) -> float:
+    """GPU memory of a process that holds this model, in GB of 10^9 bytes.
+
+    Parameters times their width, plus what a full batch needs beside them (`activations_gb`: measured where a GPU was
+    at hand, else counted from shapes), plus the context. A folder of the user's own counts with its files' size.
+    """
+    known = find(options.model)
+    width = _BYTES_OF[options.precision] if options.quantize == "none" else _BYTES_OF_QUANTIZED[options.quantize]
+    if known is not None:
+        weights = known.parameters * width
+    else:
+        folder = Path(options.model).expanduser()
+        files = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+        weights = files * width / 2.0
+    return round(weights / 1e9 + activations_gb + CONTEXT_GB, 2)
