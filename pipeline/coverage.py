@@ -47,15 +47,11 @@ UNCOVERED: Final = 0.1
 Segment = Mapping[str, Any]
 
 
-def _random(result: AnalyzerResult) -> bool:
-    return result.model is not None and result.model.random_weights
-
-
 class _Reports:
     """The reports that are ok and not from random weights, their segments found by second."""
 
     def __init__(self, results: Mapping[str, AnalyzerResult], count: int) -> None:
-        self.ok = {name for name, result in results.items() if result.report is not None and not _random(result)}
+        self.ok = {name for name, result in results.items() if result.report is not None and not result.is_random}
         self._summaries: dict[str, Mapping[str, Any]] = {}
         self._by_second: dict[str, dict[int, list[Segment]]] = {}
         for name in self.ok:

@@ -282,7 +282,7 @@ class _Run:
             model = _value(await self._pool.loaded(name))
             parts = await self._parts(name, member)
             upstream = await self._upstream(name)
-            if untrained := [other for other in self._graph.required(name) if self._is_random(other)]:
+            if untrained := [other for other in self._graph.required(name) if self.results[other].is_random]:
                 model = model.model_copy(update={"random_weights": True, "note": f"built on {', '.join(untrained)}"})
             outcome = await self._pool.summarize(name, parts, upstream)
             member.busy_s, member.cpu_s = member.busy_s + outcome.busy_s, member.cpu_s + outcome.cpu_s
@@ -367,15 +367,11 @@ class _Run:
                 if required:
                     raise _Stop("skipped", ending)
                 missing[other] = ending
-            elif self._is_random(other) and not required:
+            elif self.results[other].is_random and not required:
                 missing[other] = f"{other} has random weights: its report is not evidence"
             else:
                 reports[other] = report
         return Upstream(video=self._facts, reports=reports, missing=missing)
-
-    def _is_random(self, name: str) -> bool:
-        model = self.results[name].model
-        return model is not None and model.random_weights
 
     async def _drop(self, member: _Member) -> None:
         """Free what an analyzer that has ended, however, still holds."""

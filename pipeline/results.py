@@ -165,6 +165,11 @@ class AnalyzerResult(Document):
             raise ValueError(f"{self.name}: {self.status} needs a reason")
         return self
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the model, or one that it builds on, has learned nothing: the report is no answer."""
+        return self.model is not None and self.model.random_weights
+
 
 class SecondCoverage(Document):
     """How much of one second the report can tell again, each part 0..1."""

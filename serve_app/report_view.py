@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pipeline.results import VideoReport
+from pipeline.results import AnalyzerResult, VideoReport
 from serve_app.report_figures import analyzer_rows, facts, figures
 from serve_app.report_lanes import BARS_MAX, LANES, SAME_TIME_S, Row, box_layer, lane, rows_of, title_of
 from serve_app.report_text import short
@@ -40,7 +40,8 @@ CURVES: Final[tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...]] = (
 def page_data(report: VideoReport) -> dict[str, Any]:
     """Everything the page's script reads, as plain JSON values."""
     order = {name: place for place, name in enumerate(LANES)}
-    results = sorted(report.analyzers.values(), key=lambda result: order.get(result.name, len(order)))
+    shown = [_without_random(result) for result in report.analyzers.values()]
+    results = sorted(shown, key=lambda result: order.get(result.name, len(order)))
     duration_s = max([report.video.duration_s, 0.001, *(row["end"] for result in results for row in rows_of(result))])
     rows = {result.name: rows_of(result) for result in results}
     summaries = {result.name: (result.report or {}).get("summary") or {} for result in results}
@@ -73,8 +74,15 @@ def page_data(report: VideoReport) -> dict[str, Any]:
         "facts": facts(report),
         "figures": figures(report),
         "analyzers": analyzer_rows(results, title_of),
-        "statuses": report.statuses(),
+        "statuses": {status: [r.status for r in results].count(status) for status in report.statuses()},
     }
+
+
+def _without_random(result: AnalyzerResult) -> AnalyzerResult:
+    """What a model that has learned nothing says is not shown, so that nobody takes it for an answer."""
+    if not result.is_random:
+        return result
+    return result.model_copy(update={"status": "skipped", "reason": "random weights: no answer", "report": None})
 
 
 def _curves(rows: dict[str, list[Row]]) -> list[dict[str, Any]]:

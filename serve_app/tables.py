@@ -28,8 +28,7 @@ def report_table(report: VideoReport) -> Group:
     """The result of a run: what each analyzer says, and what it cost."""
     table = Table("analyzer", "", "busy", "what it says", title_justify="left", expand=False)
     for result in report.analyzers.values():
-        random = result.model is not None and result.model.random_weights
-        says = f"[red]random weights, no answer:[/] {escape(headline(result))}" if random else escape(headline(result))
+        says = "[red]random weights, no answer[/]" if result.is_random else escape(headline(result))
         table.add_row(result.name, MARKS[result.status], f"{result.timing.busy_s:.1f} s", says)
     video, run = report.video, report.run
     size = f"{video.width}x{video.height} {video.fps:.3g} fps {video.video_codec}" if video.has_video else "no picture"

@@ -13,7 +13,7 @@ from analyzers.camera_analysis import CameraAnalysis
 from analyzers.color_analysis import ColorAnalysis
 from analyzers.cut_analysis import CutAnalysis
 from pipeline.coverage import FORMULA_VERSION, measure
-from pipeline.results import AnalyzerResult, Coverage, VideoFacts
+from pipeline.results import AnalyzerResult, Coverage, ModelInfo, VideoFacts
 from tests.media.encode import write_clip
 from tests.media.patterns import flat, moving_pattern, tone
 from tests.support import run
@@ -81,8 +81,8 @@ def test_everything_told_is_nearly_a_hundred() -> None:
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-@pytest.mark.parametrize("status", ["failed", "skipped", "absent"])
-def test_it_falls_when_an_analyzer_fails_or_is_skipped(name: str, status: str) -> None:
+@pytest.mark.parametrize("status", ["failed", "skipped", "absent", "random"])
+def test_it_falls_when_an_analyzer_fails_is_skipped_or_has_random_weights(name: str, status: str) -> None:
     given = evidence()
     whole = covered(given).score
     results = {
@@ -90,7 +90,11 @@ def test_it_falls_when_an_analyzer_fails_or_is_skipped(name: str, status: str) -
         for other, (s, m) in given.items()
         if other != name
     }
-    if status != "absent":
+    if status == "random":
+        untrained = ModelInfo(id="x", revision="1", backend="numpy", random_weights=True)
+        report = {"segments": given[name][0], "summary": given[name][1]}
+        results[name] = AnalyzerResult(name=name, version="1", status="ok", model=untrained, report=report)
+    elif status != "absent":
         results[name] = AnalyzerResult.model_validate(
             {"name": name, "version": "1", "status": status, "reason": "made to"}
         )

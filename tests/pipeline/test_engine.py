@@ -12,7 +12,7 @@ import pytest
 from pipeline.engine import ByteBudget, Progress
 from pipeline.errors import DecoderCrashed, UsageError
 from pipeline.pool import LocalPool
-from pipeline.results import AnalyzerResult, VideoReport
+from pipeline.results import AnalyzerResult, ModelInfo, VideoReport
 from pipeline.settings import Settings
 from pipeline.types import SCAN, AnalyzerSpec
 from tests import toys
@@ -200,3 +200,18 @@ async def test_results_come_before_the_report_and_are_the_same(clip: Path) -> No
     for event in events:
         if isinstance(event, AnalyzerResult):
             assert report.analyzers[event.name] == event
+
+
+async def test_a_model_with_random_weights_is_no_evidence_and_marks_what_is_built_on_it(clip: Path) -> None:
+    class Untrained(toys.Brightness):
+        def load(self, device: str, profile: Any) -> None:
+            self.model = ModelInfo(id="toy", revision="1", backend="numpy", random_weights=True)
+
+    report, _ = await run(clip, Untrained, toys.Needs, toys.Uses, toys.Sound)
+    assert report.statuses() == {"ok": 4, "failed": 0, "skipped": 0}
+    found = report.analyzers
+    assert {name for name, result in found.items() if result.is_random} == {"brightness", "needs"}
+    assert found["needs"].model is not None
+    assert found["needs"].model.note == "built on brightness"
+    assert found["uses"].report is not None
+    assert found["uses"].report["summary"]["upstream"] == ["sound"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.results import AnalyzerResult, VideoReport
+from pipeline.results import AnalyzerResult, ModelInfo, VideoReport
 from serve_app import html_report, report_lanes
 from serve_app.html_report import json_for_html, link, playable, write_html
 from serve_app.report_lanes import box_layer, lane
@@ -193,6 +193,15 @@ def test_every_analyzer_has_a_lane_and_a_row() -> None:
     assert by_name["visual_effects"]["note"] == "nothing found"
     assert data["statuses"] == {"ok": 12, "failed": 1, "skipped": 1}
     assert data["coverage"]["score"] == 73.4
+
+
+def test_what_random_weights_say_is_not_shown() -> None:
+    told = result("qwen2_vl_temporal", [{"start": 0.0, "end": 1.0, "description": "a purple horse"}])
+    untrained = ModelInfo(id="x", revision="1", backend="torch", random_weights=True)
+    data = page_data(document(told.model_copy(update={"model": untrained})))
+    assert "horse" not in str(data)
+    assert data["lanes"][0]["note"] == "random weights: no answer"
+    assert data["statuses"]["skipped"] == 1
 
 
 def test_an_analyzer_nobody_knows_gets_its_lane_label_fields_and_boxes() -> None:
