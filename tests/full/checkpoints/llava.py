@@ -52,7 +52,7 @@ def write_llava_next_video(folder: Path, size: str = "small") -> Path:
 
     Args:
         folder: made, if it is not there.
-        size: ``small`` (56 px, 4 tokens a frame) or ``real`` (14 GB in bfloat16; build it under ``torch.device("cuda")``).
+        size: ``small`` (56 px, 4 tokens a frame) or ``real`` (14 GB; build it under ``torch.device("cuda")``).
     """
     import torch
     from transformers import (
@@ -127,8 +127,9 @@ def _write_processor(folder: Path, image_px: int, patch_px: int) -> None:
         },
         "video_preprocessor_config.json": {**pictures, "video_processor_type": "LlavaNextVideoVideoProcessor"},
         "processor_config.json": {
-            "image_token": "<image>", "video_token": "<video>", "patch_size": patch_px, "num_additional_image_tokens": 1,
-            "vision_feature_select_strategy": "default", "processor_class": "LlavaNextVideoProcessor",
+            "image_token": "<image>", "video_token": "<video>", "patch_size": patch_px,
+            "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default",
+            "processor_class": "LlavaNextVideoProcessor",
         },
         "chat_template.json": {"chat_template": CHAT_TEMPLATE},
     }  # fmt: skip
