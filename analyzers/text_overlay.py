@@ -283,8 +283,10 @@ class Text:
     def _aligned(self, other: Text) -> bool:
         """Whether another text, shown at other times, is of this one's height and centred, or begins, where it does."""
         a, b = self.best(), other.best()
-        if a.text == b.text or {step for step, _ in self.seen} & {step for step, _ in other.seen}:
+        if {step for step, _ in self.seen} & {step for step, _ in other.seen}:
             return False
+        if SequenceMatcher(None, _letters(a.text), _letters(b.text), autojunk=False).ratio() >= SAME_TEXT:
+            return False  # the same text read anew, perhaps otherwise, says nothing about where lines are put
         (ax, ay), (bx, by) = _middle(a.box), _middle(b.box)
         same_row = abs(ay - by) < ALIGNED / 2 and abs((a.box[3] - a.box[1]) - (b.box[3] - b.box[1])) < ALIGNED / 2
         return same_row and (abs(ax - bx) < ALIGNED or abs(a.box[0] - b.box[0]) < ALIGNED / 2)
@@ -333,7 +335,34 @@ def follow(samples: Sequence[Sample], aspect: float) -> list[Text]:
                 used.add(n)
                 open_texts[t].seen.append((step, lines[n]))
         texts += [Text([(step, line)]) for n, line in enumerate(lines) if n not in used]
-    return texts
+    return _without_slips(texts)
+
+
+def _without_slips(texts: list[Text]) -> list[Text]:
+    """Give a text that was read once, where and while another one like it was lost for a sample, back to that one."""
+    kept: list[Text] = []
+    for text in texts:
+        step, line = text.seen[0]
+        owner = next((other for other in texts if len(text.seen) == 1 and _slipped(other, step, line)), None)
+        if owner is None:
+            kept.append(text)
+        else:
+            owner.seen = sorted([*owner.seen, (step, line)], key=lambda seen: seen[0])
+    return kept
+
+
+def _slipped(text: Text, step: int, line: Line) -> bool:
+    before = [seen for number, seen in text.seen if number < step]
+    after = [seen for number, seen in text.seen if number > step]
+    if not before or not after or len(before) + len(after) < len(text.seen):
+        return False
+    near = before[-1]
+    words = SequenceMatcher(None, _letters(near.text), _letters(line.text), autojunk=False).ratio()
+    return words >= SAME_TEXT and overlap(near.box, line.box) > 0 and _digits(near) == _digits(line)
+
+
+def _digits(line: Line) -> str:
+    return "".join(character for character in line.text if character.isdigit())
 
 
 def alike(before: Line, after: Line, aspect: float) -> float:
@@ -349,7 +378,7 @@ def alike(before: Line, after: Line, aspect: float) -> float:
     cut = any(box[0] < EDGE or box[2] > 1 - EDGE for box in (a, b)) and (old in new or new in old)
     if same_row and (cut or new.startswith(old)):  # cut off by the picture's side, or typed letter by letter
         return 1 + words + common
-    counted = [character for character in old if character.isdigit()] != [c for c in new if c.isdigit()]
+    counted = _digits(before) != _digits(after)
     sure = old != new and min(before.score, after.score) >= (SURE_NUMBER_SCORE if counted else SURE_SCORE)
     if common > SAME_PLACE and words >= SAME_TEXT and not sure:
         return 1 + words + common

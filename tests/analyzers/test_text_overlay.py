@@ -222,6 +222,15 @@ def test_a_text_missed_once_goes_on_and_missed_for_long_is_two() -> None:
     assert [s.start for s in report.segments] == [0.0, 1.5]
 
 
+def test_one_surely_misread_sample_does_not_tear_a_text() -> None:
+    told = ["eléctrico", "eléctrico", "eléctrican", "eléctrico", "eléctrico"]
+    report = summarized(*(sample(n, line(text, 0.99)) for n, text in enumerate(told)))
+    assert [(s.text, s.start, s.end) for s in report.segments] == [("eléctrico", 0.0, 1.25)]
+    counted = ["Tip 1", "Tip 1", "Tip 2", "Tip 1", "Tip 1"]
+    report = summarized(*(sample(n, line(text, 0.99)) for n, text in enumerate(counted)))
+    assert "Tip 2" in [s.text for s in report.segments]
+
+
 def test_what_moves_with_the_picture_is_scene_text() -> None:
     moving = [line("BAKERY", 0.99, (0.1 + 0.04 * n, 0.3, 0.4 + 0.04 * n, 0.36)) for n in range(4)]
     report = summarized(*(sample(n, moving[n], line("caption")) for n in range(4)))
