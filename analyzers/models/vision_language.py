@@ -18,7 +18,7 @@ from pydantic import Field
 from analyzers.models.hub import LocalModel, ModelOptions, gpu_gb, locate
 from analyzers.models.vlm.engine import Engine
 from analyzers.models.vlm.family import Family, Piece, Request
-from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
+from pipeline.analyzer import Analyzer, Options, Part, Profile, ProfileName
 from pipeline.errors import ModelUnavailable, NotApplicable
 from pipeline.results import Report, Segment, Summary, Upstream
 from pipeline.types import AnalyzerSpec, FrameBatch, Item, View
@@ -43,20 +43,27 @@ TEXT_CHARS_MAX: Final = 2000
 _ROLE = re.compile(r"\b(system|user|assistant|human|tool)\s*:", re.IGNORECASE)
 
 
-class VisionLanguageOptions(ModelOptions):
-    """Settings of a vision-language analyzer.
+class DescribingOptions(ModelOptions):
+    """What every vision-language analyzer can be told.
+
+    `tokens_per_batch` bounds a decoded batch (rows x tokens) and a call of the vision tower (patches): higher is faster
+    until memory ends.
+    """
+
+    tokens_per_batch: int = Field(32768, ge=256, le=1 << 20)
+
+
+class VisionLanguageOptions(DescribingOptions):
+    """Settings of one that describes looks and tells the whole from them.
 
     `prompt` is the instruction for each stretch; `max_new_tokens` bounds each description, `whole_max_new_tokens` the
     one of the whole. `pixels_max` bounds a frame after resizing, and with it the tokens of a stretch.
-    `tokens_per_batch` bounds a decoded batch (rows x tokens): higher is faster until memory ends. `compile` compiles
-    the decoder's step, which costs a minute at the start.
     """
 
     prompt: str = Field(min_length=1, max_length=2000)
     max_new_tokens: int = Field(48, ge=1, le=256)
     whole_max_new_tokens: int = Field(160, ge=1, le=512)
     pixels_max: int = Field(256 * 28 * 28, ge=4 * 28 * 28, le=1280 * 28 * 28)
-    tokens_per_batch: int = Field(32768, ge=256, le=1 << 20)
 
 
 class DescriptionSegment(Segment):
@@ -93,11 +100,13 @@ class Told:
     text: str
 
 
-class VisionLanguage(Analyzer[tuple[Told, ...], DescriptionReport]):
-    """Base of the three. A subclass sets the class variables, `spec` and the three methods that raise here."""
+class Describer(Analyzer[Part, DescriptionReport]):
+    """Base of the three: its engine, and what it needs. A subclass sets the class variables and `spec`."""
 
     full_view: ClassVar[View]
     """What it needs in the full profile."""
+    full_after: ClassVar[tuple[str, ...]] = ()
+    """Whose reports it uses in the full profile, if they are ok."""
     full_batch: ClassVar[int] = 32
     """Chunks per call on a GPU. Fewer: decoding is bound by the launch of each step, not by the rows in it."""
     full_timeout_s: ClassVar[float] = 600.0
@@ -114,18 +123,15 @@ class VisionLanguage(Analyzer[tuple[Told, ...], DescriptionReport]):
             f"{self.spec.name} cannot load its model yet; leave it out with `disabled`, or use the embedded profile"
         )
 
-    def looks(self, item: FrameBatch) -> list[Look]:
-        """What a chunk asks for."""
-        raise NotApplicable(NO_WEIGHTS)
-
     @classmethod
     def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
         """See `Analyzer.spec_for`: a view of its own and the GPU, in the full profile."""
-        if profile == "embedded" or not isinstance(options, VisionLanguageOptions):
+        if profile == "embedded" or not isinstance(options, DescribingOptions):
             return cls.spec
         return replace(
             cls.spec,
             needs=cls.full_view,
+            after_if_ok=cls.full_after,
             gpu_gb=gpu_gb(options, cls.activations_gb(options)),
             batch=cls.full_batch,
             timeout_s=cls.full_timeout_s,
@@ -135,10 +141,18 @@ class VisionLanguage(Analyzer[tuple[Told, ...], DescriptionReport]):
         """See `Analyzer.load`."""
         if profile.name == "embedded":
             raise NotApplicable(NO_WEIGHTS)
-        if not isinstance(self.options, VisionLanguageOptions):
+        if not isinstance(self.options, DescribingOptions):
             raise ModelUnavailable(f"{self.spec.name} cannot load its model yet; leave it out with `disabled`")
         model = locate(profile.models_dir, self.options.model, self.spec.name)
         self.engine = Engine(self.make_family(model, device), tokens_per_batch=self.options.tokens_per_batch)
+
+
+class VisionLanguage(Describer[tuple[Told, ...]]):
+    """One that describes what each chunk asks for, and tells the whole from that."""
+
+    def looks(self, item: FrameBatch) -> list[Look]:
+        """What a chunk asks for."""
+        raise NotApplicable(NO_WEIGHTS)
 
     def analyze(self, item: FrameBatch) -> tuple[Told, ...]:
         """The descriptions that a chunk answers for."""
