@@ -134,12 +134,15 @@ def decode(
     audio: bool = False,
     limits: Limits | None = None,
     chunk_s: float = CHUNK_S,
+    threads: int = 1,
 ) -> Iterator[AudioTrack | FrameBatch | DecodeStats]:
     """Decode each wanted stream once. Yields the sound first, then frame batches in time order, then `DecodeStats`.
 
     See `decode_groups`, whose groups this yields one item after the other.
     """
-    for group in decode_groups(path, video_id=video_id, views=views, audio=audio, limits=limits, chunk_s=chunk_s):
+    for group in decode_groups(
+        path, video_id=video_id, views=views, audio=audio, limits=limits, chunk_s=chunk_s, threads=threads
+    ):
         if isinstance(group, DecodeStats):
             yield group
         else:
@@ -154,6 +157,7 @@ def decode_groups(
     audio: bool = False,
     limits: Limits | None = None,
     chunk_s: float = CHUNK_S,
+    threads: int = 1,
 ) -> Iterator[Sequence[AudioTrack | FrameBatch] | DecodeStats]:
     """Decode each wanted stream once. What becomes ready at the same moment comes as one group; `DecodeStats` ends it.
 
@@ -167,6 +171,7 @@ def decode_groups(
         audio: whether the sound is wanted.
         limits: checked again on what is really decoded.
         chunk_s: target length of a frame batch in seconds.
+        threads: of the picture's decoder and of scaling. They change no pixel of an intact file.
 
     Raises:
         MediaUnreadable, MediaLimit: as `probe`, found only now.
@@ -183,8 +188,8 @@ def decode_groups(
             audio_end_s = track.end_s
             yield (track,)
     if views:
-        maker = ViewMaker(video_id, tuple(views), chunk_s)
-        for pts_s, frame in _decode_frames(Path(path), losses, limits):
+        maker = ViewMaker(video_id, tuple(views), chunk_s, threads)
+        for pts_s, frame in _decode_frames(Path(path), losses, limits, threads):
             frames += 1
             if ready := maker.add(pts_s, frame):
                 yield ready
@@ -359,10 +364,10 @@ def _packets(container: InputContainer, stream: Any, losses: _Losses) -> Iterato
         losses.packet()
 
 
-def _decoded(container: InputContainer, stream: Any, losses: _Losses) -> Iterator[Any]:
+def _decoded(container: InputContainer, stream: Any, losses: _Losses, threads: int = 1) -> Iterator[Any]:
     """Frames of one stream; damaged packets are skipped and counted."""
-    stream.codec_context.thread_count = 1
-    stream.codec_context.thread_type = "NONE"
+    stream.codec_context.thread_count = threads
+    stream.codec_context.thread_type = "NONE" if threads == 1 else "FRAME"
     for packet in _packets(container, stream, losses):
         try:
             frames = packet.decode()
@@ -378,7 +383,7 @@ def _decoded(container: InputContainer, stream: Any, losses: _Losses) -> Iterato
                 yield frame
 
 
-def _decode_frames(path: Path, losses: _Losses, limits: Limits) -> Iterator[tuple[float, Any]]:
+def _decode_frames(path: Path, losses: _Losses, limits: Limits, threads: int = 1) -> Iterator[tuple[float, Any]]:
     """(seconds, frame) in strictly increasing time."""
     with _open(path) as container:
         stream, _ = _pick_streams(container)
@@ -387,7 +392,7 @@ def _decode_frames(path: Path, losses: _Losses, limits: Limits) -> Iterator[tupl
         clock = _Clock(_zero_s(container), float(stream.time_base))
         last_s = -1.0
         pixels = 0
-        for frame in _decoded(container, stream, losses):
+        for frame in _decoded(container, stream, losses, threads):
             pts_s = clock.seconds(frame.pts)
             if pts_s <= last_s or pts_s < 0:
                 continue

@@ -14,6 +14,7 @@ import asyncio
 import gc
 import json
 import logging
+import math
 import os
 import threading
 import uuid
@@ -71,7 +72,12 @@ def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
         limits = Limits(**asked["limits"])
         try:
             for group in media.decode_groups(
-                asked["path"], video_id=asked["video_id"], views=views, audio=asked["audio"], limits=limits
+                asked["path"],
+                video_id=asked["video_id"],
+                views=views,
+                audio=asked["audio"],
+                limits=limits,
+                threads=asked["threads"],
             ):
                 yield row({"stats": asdict(group)}) if isinstance(group, DecodeStats) else to_table(group)
         except MediaError as error:
@@ -124,6 +130,7 @@ class RayFrameSource:
     ) -> AsyncGenerator[ChunkGroup | DecodeStats, None]:
         """See `FrameSource.stream`."""
         request = {"path": path, "video_id": video_id, "audio": audio, "views": [asdict(view) for view in views]}
+        request |= {"threads": max(1, math.floor(self._decode_cpus))}
         puller = _Puller(json.dumps(request | {"limits": self._limits.model_dump()}), self._decode_cpus)
         stall_s = self._limits.decode_stall_s_max
         try:

@@ -46,7 +46,7 @@ def _colorspace(frame: Any) -> Colorspace:
     return known.get(matrix, Colorspace.ITU709 if frame.height >= 720 else Colorspace.ITU601)
 
 
-def _picture(reformatter: VideoReformatter, frame: Any, width: int, height: int) -> npt.NDArray[np.uint8]:
+def _picture(reformatter: VideoReformatter, frame: Any, width: int, height: int, threads: int) -> npt.NDArray[np.uint8]:
     """The frame as upright RGB [height, width, 3]."""
     turn = clockwise(frame)
     turned = turn % 180 != 0
@@ -59,7 +59,7 @@ def _picture(reformatter: VideoReformatter, frame: Any, width: int, height: int)
         dst_colorspace=Colorspace.ITU709,
         dst_color_range=ColorRange.JPEG,
         interpolation="BILINEAR",
-        threads=1,
+        threads=threads,
     )
     pixels = np.asarray(scaled.to_ndarray(), np.uint8)
     return np.rot90(pixels, -(turn // 90)) if turn else pixels
@@ -86,8 +86,8 @@ class _Sampler:
 class _ViewBuilder:
     """Collects the frames of one view into chunks on the clock's grid."""
 
-    def __init__(self, video_id: str, view: View, chunk_s: float) -> None:
-        self._video_id, self._view, self._chunk_s = video_id, view, chunk_s
+    def __init__(self, video_id: str, view: View, chunk_s: float, threads: int) -> None:
+        self._video_id, self._view, self._chunk_s, self._threads = video_id, view, chunk_s, threads
         self._sampler = _Sampler(view.fps)
         self._frames: list[npt.NDArray[np.uint8]] = []
         self._pts: list[float] = []
@@ -110,7 +110,7 @@ class _ViewBuilder:
         self._grid = grid
         # The first frame fixes the size: a stream that changes resolution midway is scaled to it.
         self._size = self._size or view_size(self._view, *upright_size(frame))
-        self._frames.append(_picture(self._reformatter, frame, *self._size))
+        self._frames.append(_picture(self._reformatter, frame, *self._size, self._threads))
         self._pts.append(pts_s)
 
     def finish(self, end_s: float) -> Iterator[FrameBatch]:
@@ -136,10 +136,11 @@ class ViewMaker:
         video_id: put into every batch.
         views: distinct views.
         chunk_s: target length of a batch in seconds.
+        threads: for scaling one picture; they change no pixel.
     """
 
-    def __init__(self, video_id: str, views: tuple[View, ...], chunk_s: float) -> None:
-        self._builders = [_ViewBuilder(video_id, view, chunk_s) for view in views]
+    def __init__(self, video_id: str, views: tuple[View, ...], chunk_s: float, threads: int = 1) -> None:
+        self._builders = [_ViewBuilder(video_id, view, chunk_s, threads) for view in views]
         self._last_s = 0.0
         self.end_s = 0.0
 

@@ -21,8 +21,10 @@ from tests.media.patterns import flat, moving_pattern, tone
 EVERY = View("every", None, 64)
 
 
-def read(path: Path, *views: View, audio: bool = False) -> tuple[list[FrameBatch], list[AudioTrack], DecodeStats]:
-    items = list(decode(path, video_id="v", views=views, audio=audio))
+def read(
+    path: Path, *views: View, audio: bool = False, threads: int = 1
+) -> tuple[list[FrameBatch], list[AudioTrack], DecodeStats]:
+    items = list(decode(path, video_id="v", views=views, audio=audio, threads=threads))
     batches = [item for item in items if isinstance(item, FrameBatch)]
     tracks = [item for item in items if isinstance(item, AudioTrack)]
     assert isinstance(items[-1], DecodeStats)
@@ -197,21 +199,46 @@ def test_long_sound_comes_in_parts_without_a_gap(tmp_path: Path, monkeypatch: py
     assert np.abs(joined - tone(200, 3.5, 16_000)).max() < 1e-3
 
 
-def test_a_damaged_middle_is_skipped_and_named(tmp_path: Path) -> None:
+def _damaged(folder: Path) -> Path:
+    """Beside `whole.mkv`, the same with a tenth of its bytes replaced."""
     path = write_clip(
-        tmp_path / "whole.mkv", moving_pattern(240, 320, 150), options={"preset": "veryfast", "g": "15", "crf": "10"}
+        folder / "whole.mkv", moving_pattern(240, 320, 150), options={"preset": "veryfast", "g": "15", "crf": "10"}
     )
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + len(data) // 10] = np.random.default_rng(1).bytes(len(data) // 10)
-    damaged = tmp_path / "damaged.mkv"
+    damaged = folder / "damaged.mkv"
     damaged.write_bytes(data)
-    whole, broken = read(path, EVERY), read(damaged, EVERY)
+    return damaged
+
+
+def test_a_damaged_middle_is_skipped_and_named(tmp_path: Path) -> None:
+    damaged = _damaged(tmp_path)
+    whole, broken = read(tmp_path / "whole.mkv", EVERY), read(damaged, EVERY)
     assert broken[2].bad_packets > 0 or broken[2].frames < whole[2].frames
     assert 75 <= broken[2].frames < 150
     assert times(broken[0])[-1] > 4.0, "what comes after the damage is read again"
     assert broken[2].lost
     assert all(1.0 < start < end < 4.5 for start, end in broken[2].lost)
+
+
+def test_threads_change_no_pixel_and_no_time(clip: Path, tmp_path: Path) -> None:
+    uneven = np.cumsum(np.random.default_rng(2).uniform(0.01, 0.09, 60))
+    turned = write_clip(tmp_path / "uneven.mp4", moving_pattern(96, 160, 60), pts_s=list(uneven))
+    for path in (clip, turned):
+        one, many = read(path, EVERY, SCAN), read(path, EVERY, SCAN, threads=3)
+        assert [batch.index for batch in one[0]] == [batch.index for batch in many[0]]
+        for a, b in zip(one[0], many[0], strict=True):
+            assert np.array_equal(a.pts_s, b.pts_s)
+            assert np.array_equal(a.frames, b.frames)
+
+
+def test_threads_read_on_after_damage(tmp_path: Path) -> None:
+    damaged = _damaged(tmp_path)
+    one, many = read(damaged, EVERY), read(damaged, EVERY, threads=3)
+    assert many[2].frames == pytest.approx(one[2].frames, abs=3)
+    assert times(many[0])[-1] == times(one[0])[-1]
+    assert many[2].lost
 
 
 def test_a_file_cut_off_in_the_middle_gives_what_is_there(tmp_path: Path) -> None:
