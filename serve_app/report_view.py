@@ -74,7 +74,7 @@ def page_data(report: VideoReport) -> dict[str, Any]:
         "facts": facts(report),
         "figures": figures(report),
         "analyzers": analyzer_rows(results, title_of),
-        "statuses": {status: [r.status for r in results].count(status) for status in report.statuses()},
+        "statuses": {status: sum(r.status == status for r in results) for status in report.statuses()},
     }
 
 
