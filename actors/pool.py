@@ -9,12 +9,14 @@ from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.worker import WorkerActor
-from cluster.plan import Machine, Plan, make_plan
+from cluster.plan import Machine, Plan, plan_for
 from pipeline.analyzer import Profile
 from pipeline.blocks import BlockItem
-from pipeline.errors import WorkerDied
+from pipeline.errors import PlanError, WorkerDied
 from pipeline.pool import Replica, WorkerPool
 from pipeline.registry import AnalyzerClass, options_of
 from pipeline.results import Upstream
@@ -24,9 +26,16 @@ from pipeline.worker import Outcome
 
 logger = logging.getLogger(__name__)
 
+GPU_WAIT_S = 30.0
+"""How long Ray may take to reserve the GPUs. Longer than this, somebody else holds them."""
+
 
 class RayPool(WorkerPool):
     """Workers are named Ray actors. Their items are references to blocks in the object store.
+
+    Ray packs fractions of GPUs by a rule of its own, which can differ from the plan's and leave no room for the last
+    actor. So each GPU of the plan is reserved whole, as one bundle of a placement group, and every actor is put into
+    the bundle of its GPU.
 
     Args:
         settings: of the run.
@@ -37,33 +46,70 @@ class RayPool(WorkerPool):
         super().__init__(settings)
         self._machine = machine
         self._id = uuid.uuid4().hex[:6]
+        self._reserved: PlacementGroup | None = None
         self.plan: Plan | None = None
+
+    async def close(self) -> None:
+        """End all workers, and give the GPUs back."""
+        await super().close()
+        if self._reserved is not None:
+            remove_placement_group(self._reserved)
+            self._reserved = None
 
     def _launch(
         self, classes: Mapping[str, AnalyzerClass], specs: Mapping[str, AnalyzerSpec]
     ) -> dict[str, list[Replica]]:
-        ray_settings = self.settings.ray
-        self.plan = plan = make_plan(specs.values(), self._machine, ray_settings.decode_cpus, ray_settings.together)
+        self.plan = plan = plan_for(specs, self._machine, self.settings)
+        self._reserved = _reserve(plan)
         profile = Profile(self.settings.profile, self.settings.models_dir)
         replicas: dict[str, list[Replica]] = {name: [] for name in classes}
         for process in plan.processes:
-            share = plan.shares[process[0]]
-            device = "cuda:0" if share.gpu_fraction and not self._machine.logical_gpus else "cpu"
-            analyzers = [(classes[name], options_of(classes[name], self.settings)) for name in process]
+            device = "cpu" if process.gpu is None or self._machine.logical_gpus else "cuda:0"
+            analyzers = [(classes[name], options_of(classes[name], self.settings)) for name in process.names]
+            where = {} if process.gpu is None else {"scheduling_strategy": _bundle(self._reserved, process.gpu)}
             actor = (
                 ray.remote(WorkerActor)
                 .options(
-                    name=f"{'+'.join(process)}:{len(replicas[process[0]])}:{self._id}",
-                    num_cpus=sum(plan.shares[name].cpus for name in process),
-                    num_gpus=share.gpu_fraction,
+                    name=f"{'+'.join(process.names)}:{len(replicas[process.names[0]])}:{self._id}",
+                    num_cpus=process.cpus,
+                    num_gpus=process.gpu_fraction,
                     max_restarts=-1,  # the pool counts how often a call dies with its worker
                     max_task_retries=0,
+                    **where,
                 )
-                .remote(analyzers, device, profile, share.gpu_fraction)
+                .remote(analyzers, device, profile, process.gpu_gb)
             )
-            for name in process:
+            for name in process.names:
                 replicas[name].append(_ActorReplica(actor, name))
         return replicas
+
+
+def _reserve(plan: Plan) -> PlacementGroup | None:
+    """One bundle per GPU, in the order of the GPUs, with the CPU shares of the processes on it.
+
+    Raises:
+        PlanError: Ray does not give them.
+    """
+    used = [process.gpu for process in plan.processes if process.gpu is not None]
+    if not used:
+        return None
+    cpus = [0.0] * (max(used) + 1)
+    for process in plan.processes:
+        if process.gpu is not None:
+            cpus[process.gpu] = round(cpus[process.gpu] + process.cpus, 4)
+    # A GPU before the last one that is left empty keeps its bundle, so that bundles and GPUs are counted alike.
+    group = placement_group([{"GPU": 1, "CPU": share} if share else {"GPU": 1} for share in cpus], strategy="PACK")
+    if not group.wait(GPU_WAIT_S):
+        remove_placement_group(group)
+        raise PlanError(
+            f"Ray did not give {len(cpus)} GPU(s) within {GPU_WAIT_S:.0f} s: another job or session of this cluster "
+            "holds them; end it, or choose analyzers without a GPU"
+        )
+    return group
+
+
+def _bundle(group: PlacementGroup | None, index: int) -> PlacementGroupSchedulingStrategy:
+    return PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=index)
 
 
 class _ActorReplica:

@@ -10,6 +10,7 @@ from pipeline.analyzer import Options, Profile
 from pipeline.blocks import from_table
 from pipeline.registry import AnalyzerClass
 from pipeline.results import Upstream
+from pipeline.types import GPU_CONTEXT_GB
 from pipeline.worker import AnalyzerWorker, Outcome
 
 
@@ -20,7 +21,7 @@ class WorkerActor:
         analyzers: what to run, and with which settings.
         device: ``cpu`` or ``cuda:0`` (Ray shows each actor only the GPU that it was given).
         profile: which weights.
-        gpu_share: the fraction of the GPU's memory that this process may take; Ray itself does not enforce it.
+        gpu_gb: how much of the GPU's memory this process may take, in GB; Ray itself does not enforce it.
     """
 
     def __init__(
@@ -28,10 +29,10 @@ class WorkerActor:
         analyzers: Sequence[tuple[AnalyzerClass, Options]],
         device: str,
         profile: Profile,
-        gpu_share: float = 0.0,
+        gpu_gb: float = 0.0,
     ) -> None:
-        if gpu_share > 0:
-            _cap_gpu_memory(gpu_share)
+        if device != "cpu" and gpu_gb > 0:
+            _cap_gpu_memory(gpu_gb)
         self._workers = {
             analyzer_class.spec.name: AnalyzerWorker(analyzer_class, options, device, profile)
             for analyzer_class, options in analyzers
@@ -51,10 +52,16 @@ class WorkerActor:
         return self._workers[name].summarize(parts, upstream)
 
 
-def _cap_gpu_memory(share: float) -> None:
+def _cap_gpu_memory(gpu_gb: float) -> None:
+    """Make torch raise OutOfMemoryError at the planned figure, instead of taking memory from the processes beside it.
+
+    The cap is one for all analyzers of this process. It does not hold back what torch does not allocate: the CUDA
+    context, which is why that is taken off, and CTranslate2, which has no such limit.
+    """
     if importlib.util.find_spec("torch") is None:
-        return  # the analyzer's library is another one, which has to keep to `gpu_gb` by itself
+        return
     import torch
 
     if torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(min(1.0, share))
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, gpu_gb - GPU_CONTEXT_GB) * 1e9 / total))

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -59,9 +60,12 @@ def options_of(analyzer_class: AnalyzerClass, settings: Settings) -> Options:
 
 
 def specs_of(classes: Mapping[str, AnalyzerClass], settings: Settings) -> dict[str, AnalyzerSpec]:
-    """What each analyzer needs under these settings.
+    """What each analyzer needs under these settings, `[plan.NAME]` included.
 
     Raises:
         UsageError: the settings of one are wrong.
     """
-    return {name: cls.spec_for(settings.profile, options_of(cls, settings)) for name, cls in classes.items()}
+    specs = {name: cls.spec_for(settings.profile, options_of(cls, settings)) for name, cls in classes.items()}
+    for name in specs.keys() & settings.plan.keys():
+        specs[name] = replace(specs[name], **settings.plan[name].model_dump(exclude_none=True))
+    return specs

@@ -64,6 +64,14 @@ TOGETHER: Final = [
     ["speech_rate", "product_detection", "temporal_flow", "cross_analyzer_intelligence", *NO_WEIGHTS],
 ]
 """Analyzers that ask the same networks, and those that are too small for a process of 150 MB each."""
+TOGETHER_ON_GPU: Final = [
+    ["object_detection", "body_pose"],
+    ["composition_analysis", "scene_segmentation"],
+    ["audio_environment", "sound_effects"],
+]
+"""Small models of the full profile: the two YOLO networks, those that ask CLIP, those that ask the AudioSet tagger."""
+COSTLY: Final = ["qwen2_vl_temporal", "video_llava", "blip2", "text_overlay", "speech_transcription"]
+"""Those that would be the last to finish, the costliest first."""
 
 
 class RaySettings(BaseModel):
@@ -74,7 +82,10 @@ class RaySettings(BaseModel):
     address: str | None = Field(default=None, description="an existing cluster; None starts Ray on this machine")
     # Must exceed engine.bytes_in_flight, or the store spills to disk.
     object_store_bytes: int = Field(default=1024 * MIB, description="shared memory for decoded chunks")
-    decode_cpus: float = Field(default=1.0, description="CPU share reserved for each decode stream")
+    # Lower: one video waits for its decoder. Higher: fewer videos are decoded at once; above 4 threads gain little.
+    decode_cpus: float = Field(
+        default=4.0, description="CPUs, and decoding threads, of each decode stream; at most a quarter of the machine"
+    )
     logical_gpus_gb: list[float] = Field(
         default_factory=list,
         description="GPUs of these sizes are counted although there are none, to try a plan; models run on the CPU",
@@ -83,6 +94,23 @@ class RaySettings(BaseModel):
     together: list[list[str]] = Field(
         default=TOGETHER, description="small analyzers that share a worker process; never those on a GPU or replicated"
     )
+    # The CUDA context is paid once, and a network that two of them ask is there once; they compute one after another.
+    together_on_gpu: list[list[str]] = Field(
+        default=TOGETHER_ON_GPU, description="the same for analyzers with a model on a GPU; never those replicated"
+    )
+    replicate: list[str] = Field(
+        default=COSTLY,
+        description="with several GPUs: these get one more replica on each GPU where it fits, in this order",
+    )
+
+
+class PlanOverride(BaseModel):
+    """What the plan takes for one analyzer instead of its spec (`[plan.NAME]`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpu_gb: float | None = Field(default=None, ge=0, description="GPU memory of one worker in GB")
+    replicas: int | None = Field(default=None, ge=1, description="workers, no more and no fewer")
 
 
 class Settings(BaseSettings):
@@ -99,6 +127,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     ray: RaySettings = RaySettings()
     analyzers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options by analyzer name")
+    plan: dict[str, PlanOverride] = Field(default_factory=dict, description="GPU memory and replicas by analyzer name")
     disabled: list[str] = Field(default_factory=list, description="analyzers switched off in this deployment")
 
     @classmethod

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 SAMPLE_RATE_HZ: Final = 16_000
+GPU_CONTEXT_GB: Final = 0.5
+"""What a process takes of a GPU before its first tensor, in GB: the CUDA context and the libraries' workspaces."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -200,7 +202,7 @@ class AnalyzerSpec:
         needs: the view or the sound it reads; None for one that reads only other reports.
         after: analyzers whose reports it cannot do without; if one of them fails or is skipped, so is this.
         after_if_ok: analyzers it waits for and uses when they succeed; `ALL` for every other.
-        gpu_gb: GPU memory of one worker in GB; 0 runs on the CPU.
+        gpu_gb: GPU memory of one worker in GB of 10^9 bytes, with `GPU_CONTEXT_GB`; 0 runs on the CPU.
         cpus: CPU share of one worker, scaled down by the plan on a small machine.
         replicas: workers of this analyzer; more than one for those that would be the last to finish.
         batch: how many items, of any videos, `analyze_many` gains from at once.

@@ -5,6 +5,7 @@ It runs inside the worker, be that a Ray actor or a thread, and never raises for
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,13 @@ from pipeline.results import ErrorInfo, ModelInfo, Report, Upstream
 from pipeline.types import Item
 
 MESSAGE_CHARS_MAX = 600
+OUT_OF_MEMORY = (
+    "out of memory",  # torch ("CUDA out of memory"), CTranslate2 ("CUDA failed with error out of memory")
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "failed to allocate memory",  # onnxruntime's CUDA arena
+)
+"""What the libraries' errors say, in lower case, that are not named OutOfMemoryError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ class AnalyzerWorker:
                 Outcome(value=part, busy_s=outcome.busy_s * share, cpu_s=outcome.cpu_s * share)
                 for part in outcome.value
             ]
-        out_of_memory = outcome.error is not None and "OutOfMemory" in outcome.error.type
+        out_of_memory = outcome.error is not None and _is_out_of_memory(outcome.error)
         if out_of_memory:
             _free_gpu_memory()
         if len(items) == 1:
@@ -136,7 +144,14 @@ def _with_sizes(outcome: Outcome, item: Item) -> Outcome:
     return Outcome(error=ErrorInfo(type=outcome.error.type, message=message[:MESSAGE_CHARS_MAX]))
 
 
+def _is_out_of_memory(error: ErrorInfo) -> bool:
+    said = error.message.lower()
+    return "OutOfMemory" in error.type or any(words in said for words in OUT_OF_MEMORY)
+
+
 def _free_gpu_memory() -> None:
+    """Give back what the failed call left: its tensors die with the error, cycles and torch's cache need telling."""
+    gc.collect()
     torch: Any = sys.modules.get("torch")  # imported by the analyzer that ran out of memory, or not at all
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

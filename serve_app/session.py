@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cluster.plan import Machine
 from pipeline.engine import Engine, Event
-from pipeline.errors import UsageError
+from pipeline.errors import PlanError, UsageError
 from pipeline.graph import Graph
 from pipeline.pool import LocalPool, WorkerPool
 from pipeline.registry import AnalyzerClass, discover, specs_of
@@ -46,6 +47,7 @@ class Session:
         self._owns_ray = False
         self._engine: Engine | None = None
         self._pool: WorkerPool | None = None
+        self._machine: Machine | None = None
         self._prober: FrameSource = LocalFrameSource(self.settings.limits)
         self._warming: asyncio.Future[None] | None = None
 
@@ -81,13 +83,16 @@ class Session:
             from pipeline.stream import RayFrameSource
 
             self._owns_ray = not ray.is_initialized()
-            machine = await asyncio.to_thread(boot, self.settings.ray)
+            self._machine = machine = await asyncio.to_thread(boot, self.settings.ray)
             pool = RayPool(self.settings, machine)
             self._pool = pool
             source = stream = RayFrameSource(self.settings.limits, decode_share(machine, self.settings.ray.decode_cpus))
             self._prober = source
             self._warming = asyncio.ensure_future(stream.warm())
-        await self._pool.start(self._wanted_classes())
+        try:
+            await self._pool.start(self._wanted_classes())
+        except PlanError as error:
+            raise self._with_advice(error) from None
         self._engine = Engine(
             graph=self.graph,
             source=source,
@@ -155,6 +160,9 @@ class Session:
         named = {
             "disabled": self.settings.disabled,
             "ray.together": [name for names in ray.together for name in names],
+            "ray.together_on_gpu": [name for names in ray.together_on_gpu for name in names],
+            "ray.replicate": ray.replicate,
+            "plan": self.settings.plan,
             "analyzers": self.settings.analyzers,
         }
         for setting, names in named.items():
@@ -162,6 +170,15 @@ class Session:
                 self.graph.closure(names)
             except UsageError as error:
                 raise UsageError(f"setting {setting}: {error}") from None
+
+    def _with_advice(self, error: PlanError) -> PlanError:
+        """The error with the settings that would fit; as it is where the GPUs themselves are not to be had."""
+        from analyzers.models.hub import smaller
+        from cluster.advice import with_advice
+
+        if self._machine is None:
+            return error
+        return with_advice(error, self._wanted_classes(), self.settings, self._machine, smaller)
 
     def _wanted_classes(self) -> dict[str, AnalyzerClass]:
         return {name: self._classes[name] for name in self.selection.names if name not in self.settings.disabled}

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Column, Table
 
+from cluster.plan import GPU_USABLE
 from pipeline.results import AnalyzerResult, VideoReport
 
 if TYPE_CHECKING:
@@ -95,13 +96,17 @@ def plan_table(plan: Plan) -> Group:
     """How the analyzers share a machine."""
     gpus = ", ".join(f"{size:.0f} GB" for size in plan.machine.gpus_gb) or "none"
     head = f"{plan.machine.cpus:g} CPUs, GPUs: {gpus}; {plan.decode_cpus:g} CPUs for each decode stream"
-    table = Table(Column("analyzer", no_wrap=True), "process", "replicas", "CPUs", "GPU GB", "of GPU", box=box.SIMPLE)
-    process_of = {name: number for number, names in enumerate(plan.processes, 1) for name in reversed(names)}
+    table = Table(Column("analyzer", no_wrap=True), "process", "replicas", "CPUs", "GPU GB", "on GPU", box=box.SIMPLE)
+    numbered = [*enumerate(plan.processes, 1)]
+    process_of = {name: number for number, process in reversed(numbered) for name in process.names}
     for name, share in sorted(plan.shares.items(), key=lambda item: process_of[item[0]]):
-        gpu = ("", "") if share.gpu_index is None else (share.gpu_gb, f"{share.gpu_fraction} of {share.gpu_index}")
+        gpu = (f"{share.gpu_gb:.1f}", ", ".join(str(index) for index in sorted(share.gpus))) if share.gpus else ("", "")
         cells = (process_of[name], share.replicas, f"{share.cpus:.2g}", *gpu)
         table.add_row(name, *(str(cell) for cell in cells))
-    return Group(head, table)
+    if not plan.machine.gpus_gb:
+        return Group(head, table)
+    left = ", ".join(f"{room:.1f}" for room in plan.free_gb())
+    return Group(head, table, f"GB free on each GPU, of the {GPU_USABLE:.0%} that are planned with: {left}")
 
 
 def doctor_table(findings: Sequence[Finding]) -> Table:

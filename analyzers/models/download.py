@@ -183,7 +183,7 @@ def _run(
             while process.poll() is None:
                 if stop.wait(POLL_S):
                     raise Interrupted(f"the download of {package.label} was stopped")
-                report(_bytes_below(folder))
+                report(bytes_below(folder))
         finally:
             if process.poll() is None:
                 process.kill()
@@ -194,7 +194,8 @@ def _run(
     shutil.rmtree(scratch)
 
 
-def _bytes_below(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
+    """Size of all files below a folder, while somebody writes there."""
     total = 0
     for path in folder.rglob("*"):
         try:

@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from analyzers.models.hub_store import RANDOM_MARK, read_lock, wrong_file
 from analyzers.models.manifest import HubModel, read_manifest
 from pipeline.analyzer import Options
 from pipeline.errors import ModelUnavailable
 from pipeline.results import ModelInfo
+from pipeline.types import GPU_CONTEXT_GB
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Quantize = Literal["none", "8bit", "4bit"]
 
-RANDOM_MARK: Final = "RANDOM_WEIGHTS"
 RANDOM_NOTE: Final = "random weights: the numbers are for speed and tests, and this is not an answer"
 
-CONTEXT_GB: Final = 0.5
-"""What a process takes of a GPU before its first tensor: the CUDA context and the libraries' workspaces."""
+CONTEXT_GB: Final = GPU_CONTEXT_GB
 _BYTES_OF: Final = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "auto": 2.0}
 # With the scales of each block and the layers that stay in 16 bit (embeddings, head, vision tower).
 _BYTES_OF_QUANTIZED: Final = {"8bit": 1.25, "4bit": 0.75}
@@ -111,7 +111,39 @@ def locate(models_dir: Path, choice: str, analyzer: str) -> LocalModel:
     random = (folder / RANDOM_MARK).exists()
     if known is None:
         return LocalModel(folder, folder.name, "local", "unknown", random)
-    return LocalModel(folder, known.id, known.revision or "local", known.licence, random)
+    lock = read_lock(folder)
+    if lock is None:  # a folder of the user's own in the model's place
+        return LocalModel(folder, known.id, "local", known.licence, random)
+    if wrong := wrong_file(folder, lock, sums=False):
+        raise ModelUnavailable(
+            f"{analyzer}: {known.id} in {folder} is damaged: {wrong}; run `reelscope models fetch {known.name}`"
+        )
+    return LocalModel(folder, lock.id, lock.revision, known.licence, random, known.note or None)
+
+
+def named_in(options: Options) -> list[HubModel]:
+    """The hub models that an analyzer's settings name, in whatever field."""
+    named = [find(value) for value in options.model_dump().values() if isinstance(value, str)]
+    return [model for model in named if model is not None]
+
+
+def smaller(analyzer: str, options: Options) -> list[dict[str, str]]:
+    """Changes of an analyzer's settings that take less GPU memory, the mildest first (cluster/advice.py tries them).
+
+    Smaller models of the manifest first, then 8 and 4 bit of the smallest; none for a folder of the user's own.
+    """
+    known = find(options.model) if isinstance(options, ModelOptions) else None
+    if known is None or not isinstance(options, ModelOptions):
+        return []
+    choices: list[dict[str, str]] = []
+    while known is not None and known.smaller is not None:
+        known = find(known.smaller)
+        choices.append({"model": known.name if known is not None else ""})
+    if known is not None and known.quantizable:
+        widths: dict[str, tuple[str, ...]] = {"none": ("8bit", "4bit"), "8bit": ("4bit",), "4bit": ()}
+        mildest = choices[-1] if choices else {}
+        choices += [mildest | {"quantize": width} for width in widths[options.quantize]]
+    return choices
 
 
 def gpu_gb(options: ModelOptions, activations_gb: float) -> float:

@@ -19,6 +19,9 @@ from pipeline.analyzer import ProfileName
 WHOLE_ARCHIVE: Final = "*"
 """As a member's path: the archive itself, as it was downloaded."""
 
+PICKLE_ENDINGS: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
+"""Files that torch, joblib or numpy may unpickle: reading them can run code."""
+
 MANIFEST: Final = Path(__file__).with_name("manifest.json")
 
 
@@ -33,6 +36,11 @@ def _sum(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", value):
         raise ValueError(f"must be 64 lower-case hex digits, got {value!r}")
     return value
+
+
+def is_pickle(name: str) -> bool:
+    """Whether a file, or what a pattern matches, can be one of Python's pickles."""
+    return name.lower().endswith(PICKLE_ENDINGS)
 
 
 RelativePath = Annotated[str, AfterValidator(_below)]
@@ -183,7 +191,12 @@ class HubModel(_Data):
         parameters: how many, for the plan.
         bytes: size of the files.
         files: what is fetched, as the hub's own patterns; weights are safetensors, or data that holds no code.
+        data_files: files that are read as data only, though they end like a pickle: CTranslate2's `model.bin`, or YOLO's
+            `.pt`, of which analyzers/models/yolo.py reads tensors and runs nothing.
+        sums: sha256 of files whose content is pinned here; a pickle is fetched only if it is one of them.
         used_by: analyzers that can use it.
+        quantizable: whether bitsandbytes can load it in 8 and 4 bit.
+        smaller: the next smaller model that can stand in for it where a GPU is too small.
         note: what a reader must know.
     """
 
@@ -195,8 +208,22 @@ class HubModel(_Data):
     parameters: int = Field(gt=0)
     bytes: int = Field(gt=0)
     files: tuple[str, ...] = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+    data_files: tuple[RelativePath, ...] = ()
+    sums: dict[RelativePath, Sha256] = Field(default_factory=dict)
     used_by: tuple[str, ...] = Field(min_length=1)
+    quantizable: bool = False
+    smaller: Name | None = None
     note: str = ""
+
+    @model_validator(mode="after")
+    def _no_pickles(self) -> HubModel:
+        for pattern in self.files:
+            if is_pickle(pattern) and pattern not in (*self.data_files, *self.sums):
+                raise ValueError(
+                    f"{self.name}: {pattern} can run code when it is read; name the file in `sums` with its sha256, "
+                    "or in `data_files` if its format holds data only"
+                )
+        return self
 
 
 class Manifest(_Data):
@@ -211,6 +238,9 @@ class Manifest(_Data):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ValueError(f"models are listed twice: {twice}")
+        smaller = {model.smaller for model in self.hub if model.smaller} - {model.name for model in self.hub}
+        if smaller:
+            raise ValueError(f"smaller choices that are not in the manifest: {sorted(smaller)}")
         return self
 
     def model(self, name: str) -> ModelEntry:

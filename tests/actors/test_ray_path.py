@@ -206,8 +206,10 @@ async def main():
     await pool.start({"big": toys.OnGpu, "small": toys.OnGpuToo})
     outcomes = await pool.ready()
     assert [outcome.value.device for outcome in outcomes.values()] == ["cuda:0", "cuda:0"], outcomes
-    left = ray.available_resources().get("GPU")
-    assert abs(left - (1 - 0.5 - 0.1)) < 1e-6, left
+    left = ray.available_resources().get("GPU", 0)
+    assert left == 0, "the plan's GPUs are reserved whole"
+    await pool.close()
+    assert ray.available_resources().get("GPU") == 1, "and given back"
 
 asyncio.run(main())
 """
