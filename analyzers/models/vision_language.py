@@ -37,6 +37,8 @@ WHOLE_PROMPT: Final = (
 )
 NOTES_CHARS_MAX: Final = 8000
 """Characters of notes in the prompt for the whole: about 2000 tokens. Longer videos are thinned out evenly."""
+NOTES_TOKENS_MAX: Final = 4096
+"""Tokens of these notes."""
 TEXT_CHARS_MAX: Final = 2000
 """Characters of one description: 256 new tokens of ordinary text are about 1100, and a part must stay small."""
 
@@ -183,7 +185,12 @@ class VisionLanguage(Describer[tuple[Told, ...]]):
 
     def tell_whole(self, told: Sequence[Told]) -> str:
         """The whole video in words, from what was said about its stretches, which is data."""
-        text = WHOLE_PROMPT.format(notes=notes_of(told))
+        chars_max = NOTES_CHARS_MAX
+        notes = notes_of(told, chars_max)
+        while self.engine.tokens_of(notes) > NOTES_TOKENS_MAX:  # scripts of many tokens a character
+            chars_max //= 2
+            notes = notes_of(told, chars_max)
+        text = WHOLE_PROMPT.format(notes=notes)
         request = Request(text, new_tokens_max=self._options().whole_max_new_tokens)
         return self.engine.answer([request])[0][:TEXT_CHARS_MAX]
 

@@ -191,3 +191,14 @@ class Family(ABC):
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
+
+
+def without_special(text: str, tokenizer: Any) -> str:
+    """Text in which no special token of a tokenizer is left, so that it cannot end a turn or stand for a picture."""
+    found = True
+    while found:  # taking one out can make another
+        found = False
+        for token in {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}:
+            if token and token in text:
+                text, found = text.replace(token, ""), True
+    return text

@@ -12,9 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
+from analyzers.models.vlm.family import Piece
 from pipeline.types import FrameBatch, View
 
 DESCRIBE: Final = View("describe", 4, 336, lead_in=2)
@@ -34,12 +32,12 @@ class Window:
     Args:
         start_s: where it starts.
         end_s: where it ends; later than the pieces if the picture stands still behind them.
-        pieces: uint8 [2, H, W, 3] each; two, or one in a video of half a second.
+        pieces: of two frames each; two pieces, or one in a video of half a second.
     """
 
     start_s: float
     end_s: float
-    pieces: tuple[npt.NDArray[np.uint8], ...]
+    pieces: tuple[Piece, ...]
 
 
 def bin_of(time_s: float) -> int:
@@ -53,6 +51,7 @@ def windows_of(batch: FrameBatch) -> list[Window]:
     first = bins[batch.lead_in]
     after = _bins_end(batch, bins[-1])
     occupied = set(bins)
+    pieces: dict[int, Piece] = {}
     made: list[Window] = []
     for last in range(first, after):
         if batch.index == 0 and last == first and after > first + 1:
@@ -61,8 +60,11 @@ def windows_of(batch: FrameBatch) -> list[Window]:
         if last not in occupied and last - 1 not in occupied and made:
             continue  # nothing new for a second: the window before goes on, see below
         numbers = (last,) if alone else (last - 1, last)
-        pieces = tuple(_piece(batch, bins, number) for number in numbers)
-        made.append(Window(numbers[0] * PIECE_S, (last + 1) * PIECE_S, pieces))
+        for number in numbers:
+            if number not in pieces:
+                pieces[number] = _piece(batch, bins, number)
+        looked_at = tuple(pieces[number] for number in numbers)
+        made.append(Window(numbers[0] * PIECE_S, (last + 1) * PIECE_S, looked_at))
     return _closed(made, batch, after)
 
 
@@ -74,12 +76,12 @@ def _bins_end(batch: FrameBatch, last_bin: int) -> int:
     return last_bin + 1 + (math.ceil(rest_s / PIECE_S - _TICK) if rest_s >= TAIL_S else 0)
 
 
-def _piece(batch: FrameBatch, bins: list[int], number: int) -> npt.NDArray[np.uint8]:
+def _piece(batch: FrameBatch, bins: list[int], number: int) -> Piece:
     inside = [place for place, found in enumerate(bins) if found == number]
     if not inside:
         # Before it, or in a chunk whose lead-in starts later than that, its first frame.
         inside = [max((place for place, found in enumerate(bins) if found < number), default=0)]
-    return np.asarray(batch.frames[[inside[0], inside[-1]]], np.uint8)
+    return Piece(batch.frames[[inside[0], inside[-1]]])
 
 
 def _closed(made: list[Window], batch: FrameBatch, after: int) -> list[Window]:
