@@ -7,36 +7,28 @@ pose detector costs a third of the SSD but found 1 of 3 and 1 of 2 people in pho
 
 A person is only claimed where the network found one and MoveNet finds enough joints inside of it. Posture and gestures:
 analyzers/methods/posture.py. Tracks: analyzers/models/tracking.py, as in object_detection.
+
+Full profile: YOLO pose (analyzers/models/yolo.py) finds people and their joints in every sample at once; the same joints
+must be evident, and everything after that is the same.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from analyzers.methods.poses import Pose, carried, distinct, is_evident, movement, size_of
+from analyzers.methods.poses import Pose, movement
 from analyzers.methods.posture import Gesture, Posture, gestures_of, posture_of
-from analyzers.models.movenet import JOINT_SCORE_MIN, MoveNet
-from analyzers.models.ssd import changed, input_of, is_picture, shared_ssd
-from analyzers.models.tracking import (
-    Corners,
-    Detection,
-    Sample,
-    camera_shift,
-    confirmed,
-    difference,
-    link,
-    look,
-    scene_changes,
-    small_picture,
-    suppress,
-)
-from pipeline.analyzer import Analyzer, Profile
+from analyzers.models import yolo
+from analyzers.models.hub import ModelOptions, locate
+from analyzers.models.movenet import JOINT_SCORE_MIN
+from analyzers.models.people import MoveNetReader, PoseReader, YoloReader, pictures_of
+from analyzers.models.tracking import Detection, Sample, confirmed, link
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.results import (
     Box,
     Coordinate,
@@ -53,20 +45,6 @@ from pipeline.results import (
 from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
 
 DETECTOR, POSES = "ssd_mobilenet_v2_coco", "movenet_lightning"
-PERSON: Final = 1
-"""COCO's category id."""
-PERSON_SCORE_MIN: Final = 0.5
-"""As object_detection: below, drawn blobs become people."""
-AREA_MIN: Final = 0.01
-"""Share of the picture; in a smaller box joints are a few pixels apart."""
-PEOPLE_MAX: Final = 6
-"""The largest are taken."""
-LOOK_AGAIN_SHIFT: Final = 0.25
-"""After the camera moved so far (0..1 of the picture) new people may be in view."""
-OTHER_LEVELS: Final = 25.0
-"""Mean difference (of 255) of 8x8 pixel pictures from which on people are looked for anew."""
-LONE_SCORE_MIN: Final = 0.7
-"""A person seen in one sample only must be this certain, as in object_detection."""
 STEP_S_MAX: Final = 0.6
 """Movement is measured between sightings no further apart."""
 
@@ -125,18 +103,40 @@ class PosePart:
     end_s: float
 
 
+class BodyPoseOptions(ModelOptions):
+    """`model` of the full profile: ``yolov8``, ``yolo11`` or ``yolo26`` with a size and ``-pose``, or a folder."""
+
+    model: str = "yolo11m-pose"
+
+
 class BodyPose(Analyzer[PosePart, PoseReport]):
     """People's keypoints, posture, gestures, tracks and movement; see the module's head for the method."""
 
     spec = AnalyzerSpec("body_pose", "1.0", SCAN, timeout_s=60)
     tiles = True
+    options_model = BodyPoseOptions
+    options: BodyPoseOptions
+
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """Under the full profile a share of a GPU, and 16 chunks at once: their 64 pictures are one call."""
+        if profile != "full":
+            return cls.spec
+        assert isinstance(options, BodyPoseOptions)
+        return replace(cls.spec, gpu_gb=yolo.needed_gb(options), batch=16)
 
     def load(self, device: str, profile: Profile) -> None:
-        """Open both networks on one thread.
+        """Open the networks, on one thread of a CPU or on a GPU.
 
         Raises:
-            ModelUnavailable: the weights are not in the model store.
+            ModelUnavailable: the weights are not in the model store, or cannot be used.
         """
+        if profile.name == "full":
+            local = locate(profile.models_dir, self.options.model, self.spec.name)
+            network = yolo.Yolo(local, device, self.options, "pose")
+            self._reader: PoseReader = YoloReader(network)
+            self.model = network.info
+            return
         from analyzers.models.store import ModelStore
 
         store = ModelStore(profile.models_dir)
@@ -144,76 +144,20 @@ class BodyPose(Analyzer[PosePart, PoseReport]):
         import cv2
 
         cv2.setNumThreads(1)
-        self._detector, self._movenet = shared_ssd(graph), MoveNet(poses)
+        self._reader = MoveNetReader(graph, poses)
         self.model = ModelInfo(id=POSES, revision="4", backend="LiteRT", note=f"people found by {DETECTOR}")
 
     def analyze(self, item: FrameBatch) -> PosePart:
-        """Find people at the start and after changes; follow them in between; take over where nothing changed."""
-        samples: list[Sample] = []
-        people: list[tuple[Pose, ...]] = []
-        before: npt.NDArray[np.uint8] | None = None
-        shift = 0.0
-        for number in range(item.lead_in, len(item.frames)):
-            frame, small = item.frames[number], input_of(item.frames[number])
-            sample = Sample(float(item.pts_s[number]), (), _thumb(small), small_picture(small))
-            found: tuple[Pose, ...] = ()
-            if before is not None and not changed(before, small):
-                found = people[-1]
-            else:
-                again = before is None or _is_other(samples[-1], sample)
-                if not again:
-                    moved = camera_shift(samples[-1], sample)
-                    shift += max(abs(moved[0]), abs(moved[1]))
-                    again = shift > LOOK_AGAIN_SHIFT
-                if not again:
-                    found = self._follow(frame, small, people[-1], moved)
-                    again = len(found) < len(people[-1])
-                if again:
-                    found, shift = self._find(frame, small), 0.0
-                before = small
-            people.append(found)
-            samples.append(sample)
-        return PosePart(tuple(samples), tuple(people), item.frames.shape[2] / item.frames.shape[1], item.end_s)
+        """Read one chunk."""
+        return self.analyze_many([item])[0]
 
-    def _find(self, frame: npt.NDArray[np.uint8], small: npt.NDArray[np.uint8]) -> tuple[Pose, ...]:
-        if not is_picture(small):
-            return ()
-        boxes, scores = self._detector(small)
-        boxes = np.clip(boxes, 0.0, 1.0)
-        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        good = np.flatnonzero((scores[:, PERSON] >= PERSON_SCORE_MIN) & (areas >= AREA_MIN))
-        candidates = suppress([Detection("person", float(scores[n, PERSON]), _corners(boxes[n])) for n in good])
-        largest = sorted(candidates, key=lambda d: (-size_of(d.box), d.box))[:PEOPLE_MAX]
-        return distinct([pose for found in largest if (pose := self._pose(frame, small, found)) is not None])
-
-    def _follow(
-        self,
-        frame: npt.NDArray[np.uint8],
-        small: npt.NDArray[np.uint8],
-        people: Sequence[Pose],
-        moved: tuple[float, float],
-    ) -> tuple[Pose, ...]:
-        """The same people in the next picture: where they were with the camera's shift, then as far as they moved."""
-        following = []
-        for person in people:
-            crop = Detection("person", person.found.score, _shifted(person.found.box, moved))
-            pose = self._pose(frame, small, crop, person)
-            if pose is not None:
-                following.append(pose)
-        return distinct(following)
-
-    def _pose(
-        self,
-        frame: npt.NDArray[np.uint8],
-        small: npt.NDArray[np.uint8],
-        found: Detection,
-        before: Pose | None = None,
-    ) -> Pose | None:
-        points = self._movenet(frame, found.box)
-        box = found.box if before is None else carried(before.found.box, before.points, points)
-        if box[2] - box[0] < 0.01 or box[3] - box[1] < 0.01 or not is_evident(points, box):
-            return None
-        return Pose(Detection("person", found.score, box, look(small, box)), points.tobytes())
+    def analyze_many(self, items: Sequence[FrameBatch]) -> list[PosePart]:  # type: ignore[override]
+        """Read the pictures of all chunks."""
+        chunks = [pictures_of(item) for item in items]
+        return [
+            PosePart(tuple(chunk.samples), tuple(people), item.frames.shape[2] / item.frames.shape[1], item.end_s)
+            for item, chunk, people in zip(items, chunks, self._reader(chunks), strict=True)
+        ]
 
     def summarize(self, parts: Sequence[PosePart], upstream: Upstream) -> PoseReport:
         """Link people to tracks and measure how they move."""
@@ -225,8 +169,8 @@ class BodyPose(Analyzer[PosePart, PoseReport]):
                 samples.append(Sample(sample.pts_s, tuple(known), sample.thumb, sample.small))
                 poses.append(known)
         aspect = parts[0].aspect if parts else 1.0
-        lone_score_min = LONE_SCORE_MIN if len(samples) > 1 else 0.0
-        tracks = confirmed(link(samples, PERSON_SCORE_MIN), lone_score_min=lone_score_min)
+        lone_score_min = self._reader.lone if len(samples) > 1 else 0.0
+        tracks = confirmed(link(samples, self._reader.begin), lone_score_min=lone_score_min)
         shown: list[list[Person]] = [[] for _ in samples]
         for number, track in enumerate(tracks, start=1):
             earlier: int | None = None
@@ -251,31 +195,6 @@ class BodyPose(Analyzer[PosePart, PoseReport]):
                 PoseSegment(start=sample.pts_s, end=max(end, sample.pts_s), persons=persons, movement_energy=energy)
             )
         return PoseReport(segments=segments, summary=_summary(segments))
-
-
-# --- one picture ------------------------------------------------------------------------------------------------------
-
-
-def _thumb(small: npt.NDArray[np.uint8]) -> bytes:
-    import cv2
-
-    return np.asarray(cv2.resize(small, (8, 8), interpolation=cv2.INTER_AREA)).tobytes()
-
-
-def _is_other(before: Sample, after: Sample) -> bool:
-    a, b = (np.frombuffer(sample.thumb, np.uint8) for sample in (before, after))
-    return scene_changes(before, after) or (
-        difference(a, b) > OTHER_LEVELS and camera_shift(before, after) == (0.0, 0.0)
-    )
-
-
-def _corners(box: npt.NDArray[np.float32]) -> Corners:
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return x0, y0, x1, y1
-
-
-def _shifted(box: Corners, by: tuple[float, float]) -> Corners:
-    return box[0] + by[0], box[1] + by[1], box[2] + by[0], box[3] + by[1]
 
 
 # --- the whole video --------------------------------------------------------------------------------------------------

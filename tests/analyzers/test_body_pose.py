@@ -14,6 +14,7 @@ from analyzers.methods.poses import Pose, carried, distinct, is_evident, movemen
 from analyzers.methods.posture import gestures_of, posture_of
 from analyzers.models.litert import LiteNetwork
 from analyzers.models.movenet import NAMES, crop
+from analyzers.models.people import MoveNetReader
 from analyzers.models.tracking import Detection, Sample
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
@@ -250,7 +251,9 @@ def test_networks_say_what_is_wrong_with_file_and_input(tmp_path: Path, analyzer
     (tmp_path / "text.tflite").write_text("not a network")
     with pytest.raises(ValueError, match=r"text\.tflite is no network"):
         LiteNetwork(tmp_path / "text.tflite")
-    network = analyzer._movenet._network
+    reader = analyzer._reader
+    assert isinstance(reader, MoveNetReader)
+    network = reader._movenet._network
     with pytest.raises(ValueError, match="must be"):
         network(np.zeros((10, 10, 3), np.uint8))
     with pytest.raises(ValueError, match="inputs are"):

@@ -14,7 +14,7 @@ import pytest
 from analyzers.models.ssd import SsdMobileNet, anchors, changed, decode, is_picture
 from analyzers.models.store import ModelStore
 from analyzers.models.tracking import Detection, Sample, camera_shift, confirmed, interpolate, link, suppress
-from analyzers.object_detection import ObjectDetection, ObjectsPart, ObjectsReport
+from analyzers.object_detection import ObjectDetection, ObjectsPart, ObjectsReport, SsdDetector
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
 from pipeline.results import Upstream, VideoFacts
@@ -102,13 +102,15 @@ def test_the_answer_is_the_same_twice_and_from_another_worker(analyzer: ObjectDe
 
 def test_an_unchanged_picture_is_asked_about_once(analyzer: ObjectDetection, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    detect = analyzer._detect
+    network = analyzer._detector
+    assert isinstance(network, SsdDetector)
+    detect = network._detect
 
     def counted(small: npt.NDArray[np.uint8]) -> tuple[Detection, ...]:
         asked.append(1)
         return detect(small)
 
-    monkeypatch.setattr(analyzer, "_detect", counted)
+    monkeypatch.setattr(network, "_detect", counted)
     frame = photo("bus.jpg")
     noise = np.random.default_rng(0).integers(-2, 3, frame.shape)
     flicker = np.asarray(np.clip(frame.astype(np.int16) + noise, 0, 255), np.uint8)
