@@ -77,10 +77,10 @@ class Qwen2VLTemporal(VisionLanguage):
 
     def make_family(self, model: LocalModel, device: str) -> Family:
         """See `VisionLanguage.make_family`."""
-        import transformers
-
         options = self._options()
         family, setup = load_qwen(model, device, options, options.pixels_max)
+        import transformers
+
         self.model = setup.info(model, f"transformers {transformers.__version__}, {setup.attention}")
         return family
 

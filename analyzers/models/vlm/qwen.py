@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, cast
 import numpy as np
 
 from analyzers.models.hub import LocalModel, ModelOptions
-from analyzers.models.torch_runtime import Runtime, load_pretrained, load_processor, runtime, unusable
+from analyzers.models.torch_runtime import Runtime, load_pretrained, load_processor, require, runtime, unusable
 from analyzers.models.vlm.family import Family, Features, Piece, Prepared, Prompt, Request, without_special
 from analyzers.models.vlm.windows import PIECE_S
 
@@ -206,6 +206,7 @@ def load_qwen(model: LocalModel, device: str, options: ModelOptions, pixels_max:
         ModelUnavailable: files are missing, damaged or of another architecture, or a library is not installed.
     """
     setup = runtime(device, options)
+    require("transformers")
     import transformers
 
     model_type = str(_json(model, "config.json").get("model_type"))
