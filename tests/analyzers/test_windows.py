@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,8 @@ FPS = 30.0
 
 def shaded(count: int) -> npt.NDArray[np.uint8]:
     """Frames [count, 32, 48, 3] that tell their number by their grey: 4 levels each, so that encoding keeps it."""
-    return (
-        np.repeat((np.arange(count) % 60 * 4)[:, None, None, None], 32, 1).repeat(48, 2).repeat(3, 3).astype(np.uint8)
-    )
+    grey = (np.arange(count) % 60 * 4).astype(np.uint8)
+    return np.broadcast_to(grey[:, None, None, None], (count, 32, 48, 3)).copy()
 
 
 def windows_at(pts_s: Sequence[float], end_s: float) -> list[list[Window]]:
@@ -32,7 +32,7 @@ def windows_at(pts_s: Sequence[float], end_s: float) -> list[list[Window]]:
 
 def decoded(path: Path) -> list[Window]:
     """All windows of a file, through the real decoder."""
-    items = [item for item in decode(path, video_id="v", views=(DESCRIBE,), audio=False)]
+    items = decode(path, video_id="v", views=(DESCRIBE,), audio=False)
     return [window for item in items if isinstance(item, FrameBatch) for window in windows_of(item)]
 
 
@@ -40,7 +40,7 @@ def assert_covers(windows: Sequence[Window], start_s: float, end_s: float) -> No
     """From the first moment to the last, half a second apart, each overlapping or touching the next."""
     assert windows[0].start_s == pytest.approx(start_s, abs=1e-3)
     assert windows[-1].end_s == pytest.approx(end_s, abs=1e-3)
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in pairwise(windows):
         assert before.start_s < after.start_s <= before.end_s <= after.end_s
 
 
@@ -72,12 +72,20 @@ def test_overlapping_windows_share_their_piece_within_a_chunk_and_its_content_be
     assert chunks[1][0].pieces[0].key != chunks[1][0].pieces[1].key
 
 
-@pytest.mark.parametrize(("duration_s", "count"), [(0.3, 1), (0.9, 1), (1.2, 2), (2.5, 4), (3.1, 5), (3.4, 6)])
+@pytest.mark.parametrize(("duration_s", "count"), [(0.3, 1), (0.9, 1), (1.2, 2), (2.5, 4), (3.1, 6), (3.4, 6)])
 def test_odd_ends_are_covered(tmp_path: Path, duration_s: float, count: int) -> None:
     path = write_clip(tmp_path / "odd.mp4", iter(shaded(round(duration_s * FPS))), fps=FPS)
     windows = decoded(path)
     assert len(windows) == count
     assert_covers(windows, 0.0, round(duration_s * FPS) / FPS)
+
+
+def test_a_rest_without_a_frame_belongs_to_the_last_window_unless_it_is_long() -> None:
+    times = [0.0, 0.25, 0.5, 0.75]
+    for end_s, count in ((1.0, 1), (1.1, 1), (1.3, 2)):
+        windows = [window for chunk in windows_at(times, end_s) for window in chunk]
+        assert len(windows) == count
+        assert_covers(windows, 0.0, end_s)
 
 
 def test_one_frame_is_one_window_of_one_doubled_picture() -> None:
