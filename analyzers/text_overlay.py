@@ -1,8 +1,8 @@
 """Reads the text in the picture: what it says, where, from when to when, and whether it was laid over the video.
 
-Networks: PP-OCRv6 small (analyzers/models/pp_ocr.py). What did not change is not looked at or read again
-(analyzers/models/read_changes.py). Chunks do not know each other: the lead-in picture tells what changed since the
-chunk before, and `summarize` puts it all on one clock.
+Networks: PP-OCRv6 small (analyzers/models/pp_ocr.py), or in the full profile EasyOCR (analyzers/models/easy_ocr.py).
+What did not change is not looked at or read again (analyzers/models/read_changes.py). Chunks do not know each other:
+the lead-in picture tells what changed since the chunk before, and `summarize` puts it all on one clock.
 
 Overlay or scene: text that keeps its place while the picture around it moves is an overlay, text that moves with it
 is part of the scene. Where nothing moves, or a text is seen in one sample only, letters decide: an overlay's are
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Final, Literal
 
@@ -22,12 +22,16 @@ import numpy.typing as npt
 from pydantic import Field
 
 from analyzers.methods.safe_zones import Margins, covering, safe_zones
-from analyzers.models.read_changes import Line, overlap
-from pipeline.analyzer import Analyzer, Options, Profile
+from analyzers.models.hub import Precision
+from analyzers.models.read_changes import Line, Look, TextEngine, overlap
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.results import Box, ModelInfo, Report, Score, Seconds, Segment, Summary, Upstream
-from pipeline.types import READ, AnalyzerSpec, FrameBatch
+from pipeline.types import READ, AnalyzerSpec, FrameBatch, Item
 
 MODEL: Final = "pp_ocr_v6_small"
+NO_GPU_NOTE: Final = (
+    'EasyOCR was not used: it is for GPUs, and takes ten times as long as PP-OCR on a CPU; engine = "easyocr" insists'
+)
 REFRESH_CHUNKS: Final = 4
 """Every so many chunks the whole picture is looked at, for text that came too softly to be a change."""
 
@@ -104,9 +108,21 @@ class TextReport(Report[TextSegment, TextSummary]):
 
 
 class TextOverlayOptions(Options):
-    """`safe_zones`: by app, the part of a 9:16 screen that it leaves free, `[x0, y0, x1, y1]` in 0..1."""
+    """Settings.
+
+    Args:
+        safe_zones: by app, the part of a 9:16 screen that it leaves free, `[x0, y0, x1, y1]` in 0..1.
+        engine: who reads in the full profile; ``auto`` is EasyOCR on a GPU and RapidOCR's PP-OCR without one. The
+            embedded profile always has the latter.
+        languages: what EasyOCR shall read, by its own codes; other than English needs files that are fetched by hand
+            (the error names them). PP-OCR reads all Latin letters with their accents, and Chinese, without being told.
+        precision: of EasyOCR's networks.
+    """
 
     safe_zones: dict[str, Margins] = Field(default_factory=lambda: dict(safe_zones()))
+    engine: Literal["auto", "easyocr", "rapidocr"] = "auto"
+    languages: tuple[str, ...] = Field(default=("en",), min_length=1)
+    precision: Precision = "auto"
 
 
 Corners = tuple[float, float, float, float]
@@ -139,53 +155,84 @@ class TextPart:
 
 
 class TextOverlay(Analyzer[TextPart, TextReport]):
-    """On-screen text with its times and places; see the module's head for the method.
-
-    Both profiles use PP-OCRv6 for now; `self.model` says so.
-    """
+    """On-screen text with its times and places; see the module's head for the method."""
 
     # Two replicas: the slowest analyzer would otherwise finish alone while other cores idle.
     spec = AnalyzerSpec("text_overlay", "1.1", READ, replicas=2, timeout_s=120)
     options_model = TextOverlayOptions
 
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """EasyOCR runs on a GPU, in one process, over the chunks of several videos."""
+        assert isinstance(options, TextOverlayOptions)
+        if profile == "embedded" or options.engine == "rapidocr":
+            return cls.spec
+        from analyzers.models import easy_ocr
+
+        return replace(
+            cls.spec, gpu_gb=easy_ocr.gpu_gb(options.precision), replicas=1, batch=easy_ocr.CHUNKS, timeout_s=300
+        )
+
     def load(self, device: str, profile: Profile) -> None:
-        """Open both networks on one thread each.
+        """Open the networks of the chosen engine.
 
         Raises:
-            ModelUnavailable: rapidocr, which brings the weights, is not installed as the manifest wants it.
+            ModelUnavailable: weights, or the package that brings them, are missing or not as the manifest wants them.
         """
+        import cv2
+
+        assert isinstance(self.options, TextOverlayOptions)
+        cv2.setNumThreads(1)
+        chosen = self.options.engine if profile.name == "full" else "rapidocr"
+        if chosen == "easyocr" or (chosen == "auto" and device != "cpu"):
+            from analyzers.models.easy_ocr import EasyOcr
+
+            easy = EasyOcr(profile.models_dir, self.options.languages, device, self.options.precision)
+            self._engine: TextEngine = easy
+            self.model = easy.info
+            return
+        self._load_rapid(profile, note=NO_GPU_NOTE if chosen == "auto" else None)
+
+    def _load_rapid(self, profile: Profile, note: str | None) -> None:
         from analyzers.models.store import ModelStore
 
         store = ModelStore(profile.models_dir)
         detection, recognition = store.path(MODEL, "detection.onnx"), store.path(MODEL, "recognition.onnx")
-        import cv2
         import onnxruntime
 
-        from analyzers.models.pp_ocr import TextDetector, TextReader
+        from analyzers.models.pp_ocr import PpOcr
 
-        cv2.setNumThreads(1)
-        self._detector, self._reader = TextDetector(detection), TextReader(recognition)
+        self._engine = PpOcr(detection, recognition)
         self.model = ModelInfo(
-            id="PP-OCRv6_small", revision="rapidocr 3.10.0", backend=f"onnxruntime {onnxruntime.__version__}"
+            id="PP-OCRv6_small", revision="rapidocr 3.10.0", backend=f"onnxruntime {onnxruntime.__version__}", note=note
         )
 
     def analyze(self, item: FrameBatch) -> TextPart:
         """Look at what changed in each picture against the one before it."""
-        from analyzers.models.read_changes import Run, changed_rows, small_light
+        return self.analyze_many([item])[0]
 
-        samples: list[Sample] = []
-        run = Run(self._detector, self._reader)
-        before: npt.NDArray[np.uint8] | None = None
-        height, width = item.frames.shape[1:3]
-        for number, (frame, pts_s) in enumerate(zip(item.frames, item.pts_s, strict=True)):
-            light = small_light(frame)
-            if number >= item.lead_in:
-                refresh = number == item.lead_in and item.index % REFRESH_CHUNKS == 0
-                rows = (0.0, 1.0) if before is None or refresh else changed_rows(before, light)
-                lines = [line for line in run.look(frame, rows) if readable(line)] if rows else []
-                samples.append(Sample(float(pts_s), rows, tuple(lines), _motion(before, light)))
-            before = light
-        return TextPart(tuple(samples), width / height, item.end_s)
+    def analyze_many(self, items: Sequence[Item]) -> list[TextPart]:
+        """The same for chunks of any videos, all their pictures looked at and all their lines read at once."""
+        from analyzers.models.read_changes import read_runs
+
+        batches = [item for item in items if isinstance(item, FrameBatch)]
+        plans = [list(_plan(item)) for item in batches]
+        runs = [[look for _, look, _ in plan if look is not None] for plan in plans]
+        parts: list[TextPart] = []
+        for item, plan, read in zip(batches, plans, read_runs(self._engine, runs), strict=True):
+            lines = iter(read)
+            samples = [
+                Sample(
+                    pts_s,
+                    None if look is None else look[1],
+                    () if look is None else tuple(line for line in next(lines) if readable(line)),
+                    motion,
+                )
+                for pts_s, look, motion in plan
+            ]
+            height, width = item.frames.shape[1:3]
+            parts.append(TextPart(tuple(samples), width / height, item.end_s))
+        return parts
 
     def summarize(self, parts: Sequence[TextPart], upstream: Upstream) -> TextReport:
         """Put the samples of all chunks on one clock and join what is one text."""
@@ -220,6 +267,20 @@ class TextOverlay(Analyzer[TextPart, TextReport]):
 
 
 # --- one picture ------------------------------------------------------------------------------------------------------
+
+
+def _plan(item: FrameBatch) -> Iterator[tuple[float, Look | None, bytes]]:
+    """Of each sample of a chunk its time, what to look at (None where no stroke changed) and the motion before it."""
+    from analyzers.models.read_changes import changed_rows, small_light
+
+    before: npt.NDArray[np.uint8] | None = None
+    for number, (frame, pts_s) in enumerate(zip(item.frames, item.pts_s, strict=True)):
+        light = small_light(frame)
+        if number >= item.lead_in:
+            refresh = number == item.lead_in and item.index % REFRESH_CHUNKS == 0
+            rows = (0.0, 1.0) if before is None or refresh else changed_rows(before, light)
+            yield float(pts_s), (frame, rows) if rows else None, _motion(before, light)
+        before = light
 
 
 def readable(line: Line) -> bool:

@@ -21,6 +21,8 @@ from analyzers.models.onnx import open_network
 Corners = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels, the last two exclusive."""
 
+# Shorter side at which text is looked for. Lower: letters under 24 px of 720 are lost. Higher: time is its square.
+LOOK_PX: Final = 320
 STRIDE_PX: Final = 32
 """The detector's sides must be multiples of this."""
 CORE_MIN: Final = 0.3
@@ -104,6 +106,23 @@ class TextReader:
         kept = (best != 0) & np.concatenate([[True], best[1:] != best[:-1]])
         text = "".join(self._characters[best[kept]])
         return Reading(text.strip(), float(steps[kept, best[kept]].mean()) if kept.any() else 0.0)
+
+
+class PpOcr:
+    """Both networks, one picture and one line at a time: on one CPU thread larger batches gain nothing."""
+
+    look_px: int = LOOK_PX
+
+    def __init__(self, detection: Path, recognition: Path) -> None:
+        self.detector, self.reader = TextDetector(detection), TextReader(recognition)
+
+    def find(self, pictures: Sequence[npt.NDArray[np.uint8]], scales: Sequence[float]) -> list[list[Corners]]:
+        """Boxes of lines in each RGB picture [H, W, 3], looked for at `scale` times its size."""
+        return [self.detector.find(picture, scale) for picture, scale in zip(pictures, scales, strict=True)]
+
+    def read(self, lines: Sequence[npt.NDArray[np.uint8]]) -> list[Reading]:
+        """What each RGB crop [H, W, 3] of a line says."""
+        return [self.reader.read(line) for line in lines]
 
 
 def _network_input(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

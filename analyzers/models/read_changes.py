@@ -7,16 +7,15 @@ high contrast (strokes are) changed their light; and a line is read again only i
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.models.pp_ocr import Corners, TextDetector, TextReader
+from analyzers.models.pp_ocr import LOOK_PX, Corners, Reading
 
-# Shorter side at which text is looked for. Lower: letters under 24 px of 720 are lost. Higher: time is its square.
-LOOK_PX: Final = 320
 ENLARGE_MAX: Final = 2.0
 """A small picture is enlarged at most this much."""
 
@@ -53,6 +52,9 @@ EVEN_SHARE: Final = 0.38
 HALF_MIN: Final = 0.05
 """A half of less than this share of the pixels holds no letters."""
 
+Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in 0..1 of the picture."""
 Light = npt.NDArray[np.uint8]
 """Levels of grey [H, W]."""
 Rows = tuple[float, float]
@@ -72,49 +74,91 @@ class Line:
 
     text: str
     score: float
-    box: tuple[float, float, float, float]
+    box: Box
     even: bool
+
+
+class TextEngine(Protocol):
+    """Finds lines and reads them, any number at once; each answer depends on its own picture alone.
+
+    Pictures are RGB [H, W, 3]; a line is a part of one.
+    """
+
+    look_px: int
+    """Shorter side of the whole picture at which text is looked for."""
+
+    def find(self, pictures: Sequence[Pixels], scales: Sequence[float]) -> list[list[Corners]]:
+        """Boxes of lines in each picture, in its pixels, looked for at `scale` times its size."""
+
+    def read(self, lines: Sequence[Pixels]) -> list[Reading]:
+        """What each line says."""
+
+
+Look = tuple[Pixels, Rows]
+"""An RGB picture [H, W, 3] and the rows of it to look at."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A line that was read in this run, and the light of its place then, in pixels of the picture."""
+    """A line that is to be read in this run: its pixels, their light, its place in pixels of the picture."""
 
-    line: Line
+    crop: Pixels
     light: Light
     place: Corners
 
 
-class Run:
-    """Neighbouring pictures of one video, one after another."""
+def read_runs(engine: TextEngine, runs: Sequence[Sequence[Look]]) -> list[list[tuple[Line, ...]]]:
+    """The lines in some rows of the pictures of each run; a run is neighbouring pictures of one video, in order.
 
-    def __init__(self, detector: TextDetector, reader: TextReader) -> None:
-        self._detector, self._reader = detector, reader
-        self._known: list[_Known] = []
+    A line that stands there still, or has only moved, since an earlier picture of its run is not read again; which
+    lines do is seen before any is read, so all runs are looked through at once and read at once. A line that the edge
+    of the rows cuts is left out.
+    """
+    looks = [look for run in runs for look in run]
+    spans = [_span(frame, rows) for frame, rows in looks]
+    pictures = [frame[top:bottom] for (frame, _), (top, bottom) in zip(looks, spans, strict=True)]
+    scales = [min(ENLARGE_MAX, engine.look_px / min(frame.shape[:2])) for frame, _ in looks]
+    found = iter(list(zip(looks, spans, engine.find(pictures, scales), strict=True)))
+    unread: list[_Known] = []
+    seen: list[list[list[tuple[int, Box]]]] = []  # by run and look: number in `unread`, and box
+    for run in runs:
+        first = len(unread)
+        seen.append([])
+        for _ in run:
+            (frame, _), (top, bottom), boxes = next(found)
+            height, width = frame.shape[:2]
+            seen[-1].append([])
+            for x0, y0, x1, y1 in boxes[:LINES_MAX]:
+                if (y0 <= 1 and top > 0) or (y1 >= bottom - top - 1 and bottom < height):
+                    continue
+                place = (x0, top + y0, x1, top + y1)
+                number = next(
+                    (
+                        n
+                        for n in range(len(unread) - 1, first - 1, -1)
+                        if _stands(unread[n], place, frame) or _moved(unread[n], place, frame)
+                    ),
+                    None,
+                )
+                if number is None:
+                    crop = frame[place[1] : place[3], x0:x1]
+                    number = len(unread)
+                    unread.append(_Known(crop, light_of(crop), place))
+                seen[-1][-1].append((number, (x0 / width, place[1] / height, x1 / width, place[3] / height)))
+    readings = engine.read([known.crop for known in unread])
+    texts = [
+        (unicodedata.normalize("NFC", reading.text), reading.score, even_letters(known.crop))
+        for reading, known in zip(readings, unread, strict=True)
+    ]
+    return [
+        [tuple(Line(texts[n][0], texts[n][1], box, texts[n][2]) for n, box in look) for look in run] for run in seen
+    ]
 
-    def look(self, frame: npt.NDArray[np.uint8], rows: Rows) -> tuple[Line, ...]:
-        """The lines in some rows of an RGB picture [H, W, 3]; those that the run has read and that stand there still
-        are not read again. A line that the edge of the rows cuts is left out."""
-        height, width = frame.shape[:2]
-        top, bottom = int(rows[0] * height), max(int(rows[0] * height) + 1, round(rows[1] * height))
-        found = self._detector.find(frame[top:bottom], min(ENLARGE_MAX, LOOK_PX / min(height, width)))
-        lines: list[Line] = []
-        for x0, y0, x1, y1 in found[:LINES_MAX]:
-            if (y0 <= 1 and top > 0) or (y1 >= bottom - top - 1 and bottom < height):
-                continue
-            place = (x0, top + y0, x1, top + y1)
-            box = (x0 / width, place[1] / height, x1 / width, place[3] / height)
-            known = next(
-                (k for k in reversed(self._known) if _stands(k, place, frame) or _moved(k, place, frame)), None
-            )
-            if known is None:
-                crop = frame[place[1] : place[3], x0:x1]
-                reading = self._reader.read(crop)
-                text = unicodedata.normalize("NFC", reading.text)
-                known = _Known(Line(text, reading.score, box, even_letters(crop)), light_of(crop), place)
-                self._known.append(known)
-            lines.append(replace(known.line, box=box))
-        return tuple(lines)
+
+def _span(frame: Pixels, rows: Rows) -> tuple[int, int]:
+    """First row of pixels, and the one after the last."""
+    top = int(rows[0] * len(frame))
+    return top, max(top + 1, round(rows[1] * len(frame)))
 
 
 def light_of(picture: npt.NDArray[np.uint8]) -> Light:

@@ -15,7 +15,7 @@ import pytest
 from analyzers.methods import safe_zones as safe_zones_module
 from analyzers.methods.safe_zones import covering, safe_zones
 from analyzers.models.onnx import zero_tiny_weights
-from analyzers.models.pp_ocr import Reading, cores_to_boxes, join_lines
+from analyzers.models.pp_ocr import PpOcr, Reading, cores_to_boxes, join_lines
 from analyzers.models.read_changes import Line, changed_rows, small_light
 from analyzers.models.store import ModelStore
 from analyzers.text_overlay import (
@@ -131,7 +131,9 @@ class Counting:
 
     def __init__(self, analyzer: TextOverlay, monkeypatch: pytest.MonkeyPatch) -> None:
         self.found = self.read = 0
-        find, read = analyzer._detector.find, analyzer._reader.read
+        engine = analyzer._engine
+        assert isinstance(engine, PpOcr)
+        find, read = engine.detector.find, engine.reader.read
 
         def counted_find(picture: npt.NDArray[np.uint8], scale: float) -> list[tuple[int, int, int, int]]:
             self.found += 1
@@ -141,8 +143,8 @@ class Counting:
             self.read += 1
             return read(crop)
 
-        monkeypatch.setattr(analyzer._detector, "find", counted_find)
-        monkeypatch.setattr(analyzer._reader, "read", counted_read)
+        monkeypatch.setattr(engine.detector, "find", counted_find)
+        monkeypatch.setattr(engine.reader, "read", counted_read)
 
 
 def test_what_did_not_change_since_the_chunk_before_is_not_looked_at(
