@@ -119,6 +119,8 @@ def load_pretrained(model_class: Any, model: LocalModel, setup: Runtime, **more:
     arguments: dict[str, Any] = {"dtype": setup.dtype, "attn_implementation": setup.attention} | more
     if setup.quantization is not None:
         arguments |= {"quantization_config": setup.quantization, "device_map": {"": setup.device}}
+    from safetensors import SafetensorError
+
     try:
         loaded, found = model_class.from_pretrained(
             model.folder,
@@ -128,7 +130,9 @@ def load_pretrained(model_class: Any, model: LocalModel, setup: Runtime, **more:
             output_loading_info=True,
             **arguments,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+        if "OutOfMemory" in type(error).__name__:
+            raise  # the files are well
         raise unusable(model, str(error)) from error
     _check_complete(model, found)
     if setup.quantization is None:
