@@ -17,7 +17,7 @@ import numpy as np
 from analyzers.models.hub import LocalModel, ModelOptions
 from analyzers.models.torch_runtime import load_pretrained, load_processor, require, runtime, unusable
 from analyzers.models.vlm.family import Family, Features, Piece, Prepared, Prompt, Request
-from analyzers.models.vlm.loading import check_architecture, end_tokens, parameters_of, sparing
+from analyzers.models.vlm.loading import check_architecture, check_token, end_tokens, parameters_of, sparing
 from analyzers.models.vlm.pictures import PictureFormat, read_format
 from pipeline.results import ModelInfo
 
@@ -102,6 +102,7 @@ def load_blip2(model: LocalModel, options: ModelOptions, device: str) -> tuple[B
     config = loaded.config
     if not config.use_decoder_only_language_model or config.text_config.model_type != "opt":
         raise unusable(model, f"its language model is {config.text_config.model_type!r}, and OPT is needed")
+    check_token(model, "the beginning", tokenizer.bos_token_id, config.text_config.bos_token_id)
     vision = config.vision_config
     if vision.image_size != pictures.size_px:
         raise unusable(model, f"its tower takes {vision.image_size} px and its processor gives {pictures.size_px} px")

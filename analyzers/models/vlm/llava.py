@@ -16,7 +16,7 @@ import numpy as np
 from analyzers.models.hub import LocalModel, ModelOptions
 from analyzers.models.torch_runtime import load_pretrained, load_processor, require, runtime, unusable
 from analyzers.models.vlm.family import Family, Features, Piece, Prepared, Prompt, Request
-from analyzers.models.vlm.loading import check_architecture, end_tokens, parameters_of, sparing
+from analyzers.models.vlm.loading import check_architecture, check_token, end_tokens, parameters_of, sparing
 from analyzers.models.vlm.pictures import Fit, PictureFormat, read_format, read_json
 from pipeline.results import ModelInfo
 
@@ -115,7 +115,8 @@ def load_llava_next_video(
     pictures = read_format(model, "video", fit)
     tokenizer = load_processor(AutoTokenizer, model)
     loaded = load_pretrained(LlavaNextVideoForConditionalGeneration, model, sparing(setup, KEPT_WHOLE))
-    vision = loaded.config.vision_config
+    vision, video_token = loaded.config.vision_config, int(loaded.config.video_token_index)
+    check_token(model, "<video>", tokenizer.convert_tokens_to_ids("<video>"), video_token)
     if vision.image_size != pictures.size_px:
         raise unusable(model, f"its tower takes {vision.image_size} px and its processor gives {pictures.size_px} px")
     inner = loaded.model
@@ -135,7 +136,7 @@ def load_llava_next_video(
         template=_template(model),
         patch_px=int(vision.patch_size),
         pool=int(loaded.config.spatial_pool_stride),
-        video_token=int(loaded.config.video_token_index),
+        video_token=video_token,
         tokens_max=int(loaded.config.text_config.max_position_embeddings),
     )
     return family, setup.info(model, backend=f"transformers {version('transformers')}")

@@ -25,10 +25,21 @@ def check_architecture(model: LocalModel, model_type: str) -> None:
         )
 
 
+def check_token(model: LocalModel, token: str, found: int | None, wanted: int | None) -> None:
+    """Whether tokenizer and model agree on a token: without its files a tokenizer is silently empty.
+
+    Raises:
+        ModelUnavailable: they do not.
+    """
+    if found is None or found != wanted:
+        raise unusable(model, f"the tokenizer's files are missing or another model's: {token} is {found}, not {wanted}")
+
+
 def sparing(setup: Runtime, layers: Sequence[str]) -> Runtime:
-    """The same setup, with these layers left in 16 bit where it quantizes."""
+    """The same setup, with these layers, wherever they stand, left in 16 bit where it quantizes."""
     if setup.quantization is not None:
-        setup.quantization.llm_int8_skip_modules = list(layers)
+        # transformers matches patterns from the start of a full name: "visual" alone is not "model.visual".
+        setup.quantization.llm_int8_skip_modules = [rf"(?:.*\.)?{layer}" for layer in layers]
     return setup
 
 

@@ -48,7 +48,8 @@ class PictureFormat:
         import torch
 
         size = self.size_px
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+        # A copy: frames are read-only, and torch has no such tensors.
+        pixels = torch.from_numpy(np.array(frames, np.uint8, order="C")).permute(0, 3, 1, 2)
         height, width = pixels.shape[-2:]
         if (height, width) == (size, size):
             return pixels.contiguous()
