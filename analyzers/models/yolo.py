@@ -41,6 +41,8 @@ STRIDE: Final = 32
 GREY: Final = 114
 """Of the letterbox's margins."""
 NMS_IOU: Final = 0.7
+CLASS_APART_PX: Final = 7680
+"""Boxes of each class are moved so far that they overlap no other's; the library's number, for equal answers."""
 BOXES_MAX: Final = 300
 """Per picture, as the library."""
 KEYPOINTS: Final = 17
@@ -341,7 +343,7 @@ def _suppressed(answer: Any, classes: int, score_min: float) -> list[Floats]:
     Boxes below the score are dropped where the answer is; what is left is little and goes to the CPU in one transfer.
     """
     import torch
-    from torchvision.ops import batched_nms
+    from torchvision.ops import nms
 
     best, label = answer[:, 4 : 4 + classes].max(dim=1)
     picture, place = torch.nonzero(best > score_min, as_tuple=True)
@@ -354,6 +356,6 @@ def _suppressed(answer: Any, classes: int, score_min: float) -> list[Floats]:
     found = []
     for number in range(len(answer)):
         mine = kept[owner == number]
-        order = batched_nms(mine[:, :4], mine[:, 4], mine[:, 5], NMS_IOU)[:BOXES_MAX]
+        order = nms(mine[:, :4] + mine[:, 5:6] * CLASS_APART_PX, mine[:, 4], NMS_IOU)[:BOXES_MAX]
         found.append(mine[order].numpy())
     return found

@@ -14,7 +14,7 @@ from analyzers.models.yolo import build
 from tests.full.checkpoints.mark import mark_random
 
 SIZES = {"small": "n", "real": "m"}
-BOXES_PER_LEVEL = 12
+BOXES_PER_LEVEL = 6
 """In two pictures of noise, from a score of 0.5 on."""
 GAIN = 2.0
 """Of the weights' variance: below what SiLU takes (2.8), since branches add up."""
@@ -61,7 +61,7 @@ def network_of(architecture: str, names: tuple[str, ...]) -> Any:
                 lasts[branch if isinstance(branch, torch.nn.Conv2d) else branch[-1]] = role
     answers = _answers(network, list(lasts), noise)
     for layer, role in lasts.items():
-        factor = {"box": 0.5, "class": 1.0, "joint": 0.5}[role] / float(answers[layer].std())
+        factor = {"box": 0.5, "class": 3.0, "joint": 0.5}[role] / float(answers[layer].std())
         layer.weight.mul_(factor)
         if role == "box":
             layer.bias.fill_(2.0)  # cells to each side, where it is not a distribution
