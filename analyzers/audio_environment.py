@@ -1,9 +1,10 @@
 """Says what surrounds the sound: voice, music, street, vehicle, nature, rooms, machines, noise or silence.
 
-YAMNet (models/yamnet.py) scores 521 classes of AudioSet; `SURROUNDINGS` puts those that tell of surroundings into a few
-of our own, each as sure as its surest member (docs/audio_environment.md lists them by name). Scores are averaged over
-`SMOOTH_S`. What the signal itself shows goes before the model: a silent second has no surroundings, and one whose
-spectrum is as flat as white noise is noise, though the model hears engines and waterfalls in it.
+A tagger (models/tagger.py: YAMNet, or AST in the full profile) scores 521 classes of AudioSet; `SURROUNDINGS` puts
+those that tell of surroundings into a few of our own, each as sure as its surest member (docs/audio_environment.md
+lists them by name). Scores are averaged over `SMOOTH_S`. What the signal itself shows goes before the model: a silent
+second has no surroundings, and one whose spectrum is as flat as white noise is noise, though the model hears engines
+and waterfalls in it.
 
 A label says that such a sound is heard, not that the microphone is there. Reverberation is not estimated: from a mono
 mix with music and compression that would be a guess.
@@ -21,9 +22,10 @@ import numpy.typing as npt
 
 from analyzers.methods.levels import levels_100_hz, second_edges, silent_spans, timbre
 from analyzers.models import yamnet
-from pipeline.analyzer import Analyzer, Profile
+from analyzers.models.tagger import TagOptions, load_tagger, tag_spec
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.results import Document, Report, Score, Segment, Summary, Upstream
-from pipeline.types import AUDIO, AnalyzerSpec, AudioTrack
+from pipeline.types import AUDIO, AnalyzerSpec, AudioTrack, Item
 
 Classes = tuple[int, ...]
 _ROAD: Final[Classes] = (*range(300, 322), 335, 336)
@@ -113,28 +115,44 @@ class EnvironmentPart:
 
 
 class AudioEnvironment(Analyzer[EnvironmentPart, EnvironmentReport]):
-    """What surrounds the sound, by YAMNet and a table."""
+    """What surrounds the sound, by a tagger of AudioSet's classes and a table."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("audio_environment", "1", AUDIO, cpus=0.5, timeout_s=600)
     tiles = True
 
+    options_model = TagOptions
+    options: TagOptions
+
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """See `Analyzer.spec_for`."""
+        return tag_spec(cls.spec, profile, options)
+
     def load(self, device: str, profile: Profile) -> None:
-        """Read YAMNet from the model store.
+        """Read the profile's tagger from the model store.
 
         Raises:
             ModelUnavailable: the weights are not there.
         """
-        self._yamnet, self.model = yamnet.load(profile)
+        self._tagger, self.model = load_tagger(profile, device, self.options, self.spec.name)
 
     def analyze(self, item: AudioTrack) -> EnvironmentPart:
         """Score the seconds of one part of the sound."""
-        samples = np.nan_to_num(np.asarray(item.samples, np.float32))
+        return self.analyze_many([item])[0]
+
+    def analyze_many(self, items: Sequence[Item]) -> list[EnvironmentPart]:
+        """Score parts of any videos; the tagger hears them together."""
+        tracks = [item for item in items if isinstance(item, AudioTrack)]
+        sounds = [np.nan_to_num(np.asarray(track.samples, np.float32)) for track in tracks]
+        patches = self._tagger.scores_many(sounds)
+        return [self._part(*one) for one in zip(tracks, sounds, patches, strict=True)]
+
+    def _part(self, item: AudioTrack, samples: yamnet.Samples, patches: yamnet.Scores) -> EnvironmentPart:
         edges = second_edges(len(samples), item.sample_rate)
         seconds = len(edges) - 1
-        patches = self._yamnet.scores(samples)
         scores = np.zeros((seconds, len(NAMES)), np.float32)
         for column, classes in enumerate(SURROUNDINGS.values()):
-            scores[:, column] = yamnet.group_per_second(patches, classes, seconds)
+            scores[:, column] = yamnet.group_per_second(patches, classes, seconds, self._tagger.patch_s)
         pieces = [samples[a:b] for a, b in pairwise(edges)]
         white = np.array([(timbre(piece, item.sample_rate)[2] or 0.0) >= WHITE for piece in pieces], bool)
         scores[white] = np.array([name == "noise" for name in NAMES], np.float32) * np.maximum(0.5, scores[white])

@@ -1,8 +1,9 @@
 """Finds sound effects: impacts, whooshes, risers, clicks, beeps, dings and pops, in silence, over speech and music.
 
 What stands out of its surroundings once is found and named by its shape (methods/sound_events.py); Silero VAD
-(models/voice.py) says where somebody speaks, since plosives click and fricatives hiss; YAMNet (models/yamnet.py) drops
-what it hears as an animal's or a person's sound, names what has no clear shape, and is quoted in `tags`.
+(models/voice.py) says where somebody speaks, since plosives click and fricatives hiss; a tagger (models/tagger.py:
+YAMNet, or AST in the full profile) drops what it hears as an animal's or a person's sound, names what has no clear
+shape, and is quoted in `tags`.
 
 A sound that comes again and again at its own level is rhythm and no effect: a metronome, drums, a typist.
 """
@@ -18,10 +19,11 @@ import numpy.typing as npt
 
 from analyzers.methods.sound_events import Kind, SoundEvent, find_events, kind_of
 from analyzers.models import yamnet
+from analyzers.models.tagger import TagOptions, load_tagger, tag_spec
 from analyzers.models.voice import find_speech
-from pipeline.analyzer import Analyzer, Profile
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.results import Document, Number, Report, Score, Seconds, Segment, Summary, Upstream
-from pipeline.types import AUDIO, AnalyzerSpec, AudioTrack
+from pipeline.types import AUDIO, AnalyzerSpec, AudioTrack, Item
 
 TAGS: Final[dict[Kind, tuple[int, ...]]] = {
     "impact": (281, 348, 352, 420, 421, 424, 430, 454, 455, 460, 462, 463, 464),
@@ -47,7 +49,7 @@ STRENGTH_DB: Final = 30.0
 
 
 class Tag(Document):
-    """What YAMNet hears there, of the classes that name effects."""
+    """What the tagger hears there, of the classes that name effects."""
 
     name: str
     score: Score
@@ -90,40 +92,56 @@ class EffectsPart:
 
 
 class SoundEffects(Analyzer[EffectsPart, EffectsReport]):
-    """One-shot effects by what stands out, its shape, and YAMNet."""
+    """One-shot effects by what stands out, its shape, and a tagger."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("sound_effects", "1", AUDIO, cpus=0.5, timeout_s=600)
 
+    options_model = TagOptions
+    options: TagOptions
+
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """See `Analyzer.spec_for`."""
+        return tag_spec(cls.spec, profile, options)
+
     def load(self, device: str, profile: Profile) -> None:
-        """Read YAMNet from the model store.
+        """Read the profile's tagger from the model store.
 
         Raises:
             ModelUnavailable: the weights are not there.
         """
-        self._yamnet, model = yamnet.load(profile)
-        self.model = model.model_copy(update={"note": "for tags; times and kinds come from signal processing"})
+        self._tagger, model = load_tagger(profile, device, self.options, self.spec.name)
+        notes = [model.note, "for tags; times and kinds come from signal processing"]
+        self.model = model.model_copy(update={"note": "; ".join(filter(None, notes))})
 
     def analyze(self, item: AudioTrack) -> EffectsPart:
         """Effects of one part of the sound."""
-        samples = np.nan_to_num(np.asarray(item.samples, np.float32))
-        rate = item.sample_rate
-        voiced = [
-            (s.start / rate - VOICE_MARGIN_S, s.end / rate + VOICE_MARGIN_S)
-            for s in (find_speech(samples) if np.any(samples) else [])
+        return self.analyze_many([item])[0]
+
+    def analyze_many(self, items: Sequence[Item]) -> list[EffectsPart]:
+        """Effects of parts of any videos; the tagger hears all of them together."""
+        tracks = [item for item in items if isinstance(item, AudioTrack)]
+        sounds = [np.nan_to_num(np.asarray(track.samples, np.float32)) for track in tracks]
+        found = [_events(samples, track.sample_rate) for samples, track in zip(sounds, tracks, strict=True)]
+        # One patch that begins with the event, in which it weighs most.
+        begins = [
+            [max(0, round((event.start_s - 0.1) * track.sample_rate)) for event in events]
+            for events, track in zip(found, tracks, strict=True)
         ]
+        scores = self._tagger.scores_at(list(zip(sounds, begins, strict=True)))
+        return [self._part(*one) for one in zip(tracks, found, scores, strict=True)]
+
+    def _part(self, track: AudioTrack, events: Sequence[SoundEvent], scores: yamnet.Scores) -> EffectsPart:
         effects = []
-        for event in find_events(samples, rate, voiced):
-            begin = max(0, round((event.start_s - 0.1) * rate))
-            # One patch that begins with the event, in which it weighs most.
-            scores = self._yamnet.scores(samples[begin : begin + round(yamnet.PATCH_S * rate)]).max(axis=0)
-            named = _named(event, scores)
+        for event, heard in zip(events, scores, strict=True):
+            named = _named(event, heard)
             if named is not None:
-                effects.append(_segment(event, *named, self._tags(scores), item))
-        return EffectsPart(effects, item.duration_s)
+                effects.append(_segment(event, *named, self._tags(heard), track))
+        return EffectsPart(effects, track.duration_s)
 
     def _tags(self, scores: npt.NDArray[np.float32]) -> list[Tag]:
         ranked = sorted({number for classes in TAGS.values() for number in classes}, key=lambda n: -scores[n])
-        return [Tag(name=self._yamnet.names[n], score=float(scores[n])) for n in ranked[:3] if scores[n] >= TAG_SHOWN]
+        return [Tag(name=self._tagger.names[n], score=float(scores[n])) for n in ranked[:3] if scores[n] >= TAG_SHOWN]
 
     def summarize(self, parts: Sequence[EffectsPart], upstream: Upstream) -> EffectsReport:
         """Join the parts."""
@@ -137,6 +155,15 @@ class SoundEffects(Analyzer[EffectsPart, EffectsReport]):
                 per_minute=len(effects) / minutes if minutes > 0 else 0.0,
             ),
         )
+
+
+def _events(samples: yamnet.Samples, rate: int) -> list[SoundEvent]:
+    """What stands out, with speech known."""
+    voiced = [
+        (s.start / rate - VOICE_MARGIN_S, s.end / rate + VOICE_MARGIN_S)
+        for s in (find_speech(samples) if np.any(samples) else [])
+    ]
+    return list(find_events(samples, rate, voiced))
 
 
 def _named(event: SoundEvent, scores: npt.NDArray[np.float32]) -> tuple[Kind, float] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
@@ -26,25 +26,36 @@ class Recall:
 
     Args:
         network: identifies the weights, for example their path.
+        answers_max: how many answers are kept.
     """
 
     _kept: ClassVar[dict[str, OrderedDict[bytes, Any]]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, network: str) -> None:
+    def __init__(self, network: str, answers_max: int = ANSWERS_MAX) -> None:
+        self._answers_max = answers_max
         self._answers = self._kept.setdefault(network, OrderedDict())
 
     def __call__(self, values: npt.NDArray[Any], compute: Callable[[], Answer]) -> Answer:
         """The answer about `values`: a kept one, or that of `compute`, which must not be changed by who gets it."""
-        key = hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest()
+        return self.many([values], lambda _: [compute()])[0]
+
+    def many(
+        self,
+        inputs: Sequence[npt.NDArray[Any]],
+        compute: Callable[[Sequence[npt.NDArray[Any]]], Sequence[Answer]],
+    ) -> list[Answer]:
+        """An answer about each input: `compute` is asked once, about all those of which none is kept."""
+        keys = [hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest() for values in inputs]
         with self._lock:
-            if key in self._answers:
+            found: dict[bytes, Answer] = {key: self._answers[key] for key in keys if key in self._answers}
+            for key in found:
                 self._answers.move_to_end(key)
-                kept: Answer = self._answers[key]
-                return kept
-        answer = compute()
-        with self._lock:
-            self._answers[key] = answer
-            while len(self._answers) > ANSWERS_MAX:
-                self._answers.popitem(last=False)
-        return answer
+        new = {key: values for key, values in zip(keys, inputs, strict=True) if key not in found}
+        if new:
+            found.update(zip(new, compute(list(new.values())), strict=True))
+            with self._lock:
+                self._answers.update((key, found[key]) for key in new)
+                while len(self._answers) > self._answers_max:
+                    self._answers.popitem(last=False)
+        return [found[key] for key in keys]

@@ -9,6 +9,7 @@ coarse: scores come in few steps, so take them as clear, likely or unlikely.
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,12 +80,14 @@ def patches(samples: Samples) -> npt.NDArray[np.float32]:
 
 
 class YamNet:
-    """A loaded model.
+    """A loaded model; see `tagger.Tagger`.
 
     Args:
         model: the ONNX file; its data file lies beside it.
         class_map: CSV with index, mid and display_name.
     """
+
+    patch_s = PATCH_S
 
     def __init__(self, model: Path, class_map: Path) -> None:
         import onnxruntime
@@ -93,10 +96,7 @@ class YamNet:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session: Any = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        with class_map.open(newline="", encoding="utf-8") as file:
-            self.names: tuple[str, ...] = tuple(row["display_name"] for row in csv.DictReader(file))
-        if len(self.names) != CLASSES:
-            raise ValueError(f"{class_map} must name {CLASSES} classes, it names {len(self.names)}")
+        self.names = class_names(class_map)
 
     def scores(self, samples: Samples) -> Scores:
         """[N, 521] probabilities, one row per `HOP_S`; row i is about `i * HOP_S` to `i * HOP_S + PATCH_S`.
@@ -111,6 +111,33 @@ class YamNet:
         rows = [self._session.run(None, {name: patch[None, None]})[0][0] for patch in quantized]
         logits = OUTPUT_SCALE * (np.stack(rows).astype(np.float32) - OUTPUT_ZERO)
         return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float32)
+
+    def scores_many(self, sounds: Sequence[Samples]) -> list[Scores]:
+        """See `tagger.Tagger`."""
+        return [self.scores(samples) for samples in sounds]
+
+    def scores_at(self, wanted: Sequence[tuple[Samples, Sequence[int]]]) -> list[Scores]:
+        """See `tagger.Tagger`."""
+        size = round(PATCH_S * SAMPLE_RATE_HZ)
+        return [
+            np.array([self.scores(samples[start : start + size]).max(axis=0) for start in starts], np.float32).reshape(
+                len(starts), CLASSES
+            )
+            for samples, starts in wanted
+        ]
+
+
+def class_names(class_map: Path) -> tuple[str, ...]:
+    """Display names of the classes in their order, from a CSV with index, mid and display_name.
+
+    Raises:
+        ValueError: there are not 521.
+    """
+    with class_map.open(newline="", encoding="utf-8") as file:
+        names = tuple(row["display_name"] for row in csv.DictReader(file))
+    if len(names) != CLASSES:
+        raise ValueError(f"{class_map} must name {CLASSES} classes, it names {len(names)}")
+    return names
 
 
 def load(profile: Profile) -> tuple[YamNet, ModelInfo]:
@@ -133,7 +160,9 @@ def load(profile: Profile) -> tuple[YamNet, ModelInfo]:
     return YamNet(files[0], files[2]), info
 
 
-def group_per_second(scores: Scores, classes: tuple[int, ...], seconds: int) -> npt.NDArray[np.float64]:
+def group_per_second(
+    scores: Scores, classes: tuple[int, ...], seconds: int, patch_s: float = PATCH_S
+) -> npt.NDArray[np.float64]:
     """[seconds] the highest score of a group of classes, as a mean over the patches that touch each second."""
     if len(scores) == 0:
         return np.zeros(seconds)
@@ -141,7 +170,7 @@ def group_per_second(scores: Scores, classes: tuple[int, ...], seconds: int) -> 
     starts = np.arange(len(best)) * HOP_S
     found = np.zeros(seconds)
     for second in range(seconds):
-        overlap = np.minimum(starts + PATCH_S, second + 1) - np.maximum(starts, second)
+        overlap = np.minimum(starts + patch_s, second + 1) - np.maximum(starts, second)
         weights = np.maximum(overlap, 0)
         found[second] = float((weights * best).sum() / weights.sum()) if weights.sum() > 0 else 0.0
     return found

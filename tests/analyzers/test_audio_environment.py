@@ -119,7 +119,7 @@ def test_the_table_in_the_docs_names_every_class(analyzer: AudioEnvironment) -> 
     page = (Path(__file__).parents[2] / "docs" / "audio_environment.md").read_text(encoding="utf-8")
     rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| `"))
     for name, classes in SURROUNDINGS.items():
-        assert rows[f"`{name}`"] == "; ".join(analyzer._yamnet.names[number] for number in classes)
+        assert rows[f"`{name}`"] == "; ".join(analyzer._tagger.names[number] for number in classes)
 
 
 def test_parts_are_small_and_weights_are_named(analyzer: AudioEnvironment, tmp_path: Path) -> None:
