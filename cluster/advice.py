@@ -1,7 +1,8 @@
 """What to set when the analyzers do not fit the GPUs: the exact settings, found by planning with them.
 
-Tried in this order, until the plan holds: the analyzers' smaller choices (a smaller model, then 8 and 4 bit), the
-largest first; fewer replicas; leaving analyzers out. What turns out not to be needed is taken back.
+Tried in this order, until the plan holds, at each step with the analyzer that takes most: smaller batches; the smaller
+choices of its own (a smaller model, then 8 and 4 bit); fewer replicas; leaving analyzers out. What then turns out not
+to be needed is taken back, the hardest first.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pipeline.registry import AnalyzerClass, options_of, specs_of
 from pipeline.settings import Settings
 from pipeline.types import AnalyzerSpec
 
-Smaller = Callable[[str, Any], Sequence[Mapping[str, Any]]]
-"""(analyzer, its options) -> changes of the options that take less memory, the mildest first."""
+Smaller = Callable[[str, Any], Sequence[tuple[bool, Mapping[str, Any]]]]
+"""(analyzer, its options) -> changes that take less memory, the mildest first, and whether each costs speed only."""
 Change = tuple[tuple[str, ...], Any]
 """(path of a setting, its value), for example (("analyzers", "blip2", "quantize"), "4bit")."""
 
@@ -139,8 +140,9 @@ def _measures(
     choices = {name: list(smaller(name, options_of(classes[name], settings))) for name in sizes}
     chosen: list[Change] = []
     while any(choices.values()):
-        name = max((name for name in sizes if choices[name]), key=lambda name: (sizes[name], name))
-        choice = [(("analyzers", name, option), value) for option, value in choices[name].pop(0).items()]
+        left = [name for name in sizes if choices[name]]
+        name = max(left, key=lambda name: (choices[name][0][0], sizes[name], name))
+        choice = [(("analyzers", name, option), value) for option, value in choices[name].pop(0)[1].items()]
         paths = {path for path, _ in choice}
         tried = [one for one in chosen if one[0] not in paths] + choice
         size = _specs(classes, _with(settings, tried))[name].gpu_gb

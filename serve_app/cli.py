@@ -62,11 +62,14 @@ def models_list(config: ConfigOption = None, models_dir: ModelsDirOption = None,
     """Show each model, its source, size, licence and whether it is there."""
 
     def run() -> int:
+        from analyzers.models.hub_store import HubStore
         from analyzers.models.store import ModelStore
-        from serve_app.tables import models_table
+        from serve_app.models import chosen_hub_models
+        from serve_app.tables import hub_table, models_table
 
         settings = _settings(config, models_dir=models_dir)
         Console().print(models_table(ModelStore(settings.models_dir).entries()))
+        Console().print(hub_table(HubStore(settings.models_dir).entries(), chosen_hub_models(settings)))
         return EXIT_DONE
 
     _guarded(debug, run)
@@ -80,26 +83,15 @@ def models_fetch(
     models_dir: ModelsDirOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Download and verify what is missing."""
+    """Download and verify what is missing. Without names: what the settings use in the profile."""
 
     def run() -> int:
         from analyzers.models.store import ModelStore
-        from serve_app.progress import fetch_progress
+        from serve_app.models import fetch
 
         settings = _settings(config, models_dir=models_dir, profile=profile)
         store = ModelStore(settings.models_dir)
-        known = {model.name: model for model in store.manifest.models}
-        for name in names or ():
-            if name not in known:
-                raise _usage(f"there is no model {name!r}; `reelscope models list` shows them")
-        wanted = names or [model.name for model in known.values() if model.profile == settings.profile]
-        if not names:
-            for name in wanted:
-                if reason := store.out_of_reach(name):
-                    errors.print(f"{name} is left out: {reason}")
-            wanted = [name for name in wanted if not store.out_of_reach(name)]
-        with fetch_progress() as on_progress:
-            fetched = store.fetch(wanted, on_progress=on_progress)
+        fetched = fetch(settings, store, names, errors)
         errors.print(f"fetched {', '.join(fetched)}" if fetched else "everything was there", f"in {store.models_dir}")
         return EXIT_DONE
 
@@ -107,17 +99,25 @@ def models_fetch(
 
 
 @models_app.command("verify")
-def models_verify(config: ConfigOption = None, models_dir: ModelsDirOption = None, debug: DebugOption = False) -> None:
-    """Check the sha256 of every file. Exits 1 if one is damaged or missing."""
+def models_verify(
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    models_dir: ModelsDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Check the sha256 of every file. Exits 1 if one is damaged, or what the profile uses is missing."""
 
     def run() -> int:
+        from analyzers.models.hub_store import HubStore
         from analyzers.models.store import ModelStore
-        from serve_app.tables import models_table
+        from serve_app.models import all_there, chosen_hub_models
+        from serve_app.tables import hub_table, models_table
 
-        settings = _settings(config, models_dir=models_dir)
-        entries = ModelStore(settings.models_dir).verify()
+        settings = _settings(config, models_dir=models_dir, profile=profile)
+        entries, hub = ModelStore(settings.models_dir).verify(), HubStore(settings.models_dir).verify()
         Console().print(models_table(entries))
-        return EXIT_DONE if all(entry.state == "present" for entry in entries) else EXIT_FAILED
+        Console().print(hub_table(hub, chosen_hub_models(settings)))
+        return EXIT_DONE if all_there(settings, entries, hub) else EXIT_FAILED
 
     _guarded(debug, run)
 
@@ -131,45 +131,63 @@ def plan(
         float | None, typer.Option("--cpus", help="plan for this many cores instead of this machine's")
     ] = None,
     gpus: Annotated[str | None, typer.Option("--gpus", help="plan for GPUs of these GB, for example 24,24")] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="print the settings under which it fits, for --config")] = False,
+    profile: ProfileOption = None,
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show how the analyzers share this machine, or another one."""
+    """Show how the analyzers share this machine, or another one. What does not fit comes with what would."""
 
     def run() -> int:
-        from cluster.plan import make_plan
+        from analyzers.models.hub import smaller
+        from cluster.advice import advise, toml, with_advice
+        from cluster.plan import plan_for
+        from pipeline.errors import PlanError
         from pipeline.graph import Graph
         from pipeline.registry import discover, specs_of
         from serve_app.doctor import this_machine
         from serve_app.tables import plan_table
 
-        settings = _settings(config)
+        settings = _settings(config, profile=profile)
         try:
             sizes = tuple(float(size) for size in gpus.split(",")) if gpus else None
         except ValueError:
             raise _usage(f"--gpus takes sizes in GB separated by commas, got {gpus!r}") from None
-        graph = Graph(specs_of(discover(), settings).values())
-        names = graph.closure(_names(analyzers)).names
+        found = discover()
+        names = Graph(specs_of(found, settings).values()).closure(_names(analyzers)).names
+        classes = {name: found[name] for name in names if name not in settings.disabled}
         machine = this_machine(cpus, sizes)
-        Console().print(
-            plan_table(
-                make_plan([graph.specs[n] for n in names], machine, settings.ray.decode_cpus, settings.ray.together)
-            )
-        )
+        try:
+            table = plan_table(plan_for(specs_of(classes, settings), machine, settings))
+        except PlanError as error:
+            advice = advise(classes, settings, machine, smaller) if fit else None
+            if advice is None:
+                raise with_advice(error, classes, settings, machine, smaller) from None
+            settings = advice.settings
+            table = plan_table(advice.plan)
+        if fit:
+            sys.stdout.write(toml(settings))
+        else:
+            Console().print(table)
         return EXIT_DONE
 
     _guarded(debug, run)
 
 
 @app.command()
-def doctor(config: ConfigOption = None, models_dir: ModelsDirOption = None, debug: DebugOption = False) -> None:
+def doctor(
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    models_dir: ModelsDirOption = None,
+    debug: DebugOption = False,
+) -> None:
     """Say what is missing on this machine, each with its remedy, and print the effective settings."""
 
     def run() -> int:
         from serve_app.doctor import examine
         from serve_app.tables import doctor_table, settings_table
 
-        settings = _settings(config, models_dir=models_dir)
+        settings = _settings(config, models_dir=models_dir, profile=profile)
         findings = examine(settings)
         console = Console()
         console.print(doctor_table(findings))

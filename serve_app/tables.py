@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -14,6 +14,7 @@ from cluster.plan import GPU_USABLE
 from pipeline.results import AnalyzerResult, VideoReport
 
 if TYPE_CHECKING:
+    from analyzers.models.hub_store import HubEntry
     from analyzers.models.manifest import Source
     from analyzers.models.store import Entry
     from cluster.plan import Plan
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from serve_app.doctor import Finding
 
 MARKS = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "skipped": "[yellow]skipped[/]"}
-STATES = {"present": "[green]present[/]", "missing": "[yellow]missing[/]", "damaged": "[red]damaged[/]"}
+STATES = {"present": "[green]present[/]", "missing": "[yellow]missing[/]", "damaged": "[red]damaged[/]"} | {
+    "local": "[green]local[/]",
+    "partial": "[yellow]partial[/]",
+}
 VALUE_CHARS_MAX = 60
 
 
@@ -77,10 +81,29 @@ def models_table(entries: Sequence[Entry]) -> Table:
     table = Table(Column("model", no_wrap=True), "", box=box.SIMPLE)
     for entry in entries:
         model = entry.model
-        state = STATES[entry.state] + (f" {escape(entry.detail)}" if entry.detail else "")
         licence, sources = escape(model.licence), "; ".join(_source(source) for source in model.sources)
         about = f"{model.bytes / 1e6:.1f} MB, {licence}, profile {model.profile}"
-        table.add_row(f"{model.name}\n{state}", f"{about}\nfor {', '.join(model.used_by)}\nfrom {sources}")
+        detail = f"\n{escape(entry.detail)}" if entry.detail else ""
+        text = f"{about}\nfor {', '.join(model.used_by)}\nfrom {sources}{detail}"
+        table.add_row(f"{model.name}\n{STATES[entry.state]}", text)
+    return table
+
+
+def hub_table(entries: Sequence[HubEntry], chosen: Collection[str]) -> Table:
+    """The hub models of the full profile; a star marks those that the settings use."""
+    title = "full profile, from the model hub (* used by the present settings)"
+    table = Table(Column("model", no_wrap=True), "", box=box.SIMPLE, title=title, title_justify="left")
+    for entry in entries:
+        model = entry.model
+        detail = f"\n{escape(entry.detail)}" if entry.detail else ""
+        terms = escape(model.licence) + ("" if model.commercial else ", [red]not for commercial use[/]")
+        size = f"{entry.bytes / 1e9:.1f} GB" if entry.bytes >= 1e9 else f"{entry.bytes / 1e6:.0f} MB"
+        pinned = entry.revision or model.revision
+        about = f"{size}, {model.parameters / 1e9:.2g} B parameters, {terms}"
+        source = f"{model.id} at {pinned[:12]}" if pinned else f"{model.id}, newest (not pinned yet)"
+        mark = "*" if model.name in chosen else " "
+        text = f"{about}\nfor {', '.join(model.used_by)}\nfrom {source}{detail}"
+        table.add_row(f"{mark} {model.name}\n  {STATES[entry.state]}", text)
     return table
 
 

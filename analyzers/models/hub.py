@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from analyzers.models.hub_store import RANDOM_MARK, read_lock, wrong_file
 from analyzers.models.manifest import HubModel, read_manifest
@@ -28,6 +28,8 @@ Quantize = Literal["none", "8bit", "4bit"]
 RANDOM_NOTE: Final = "random weights: the numbers are for speed and tests, and this is not an answer"
 
 CONTEXT_GB: Final = GPU_CONTEXT_GB
+BATCH_FIELDS: Final = frozenset({"tokens_per_batch", "batch_size"})
+"""Settings that bound what a model computes at once: half of it takes half of the activations."""
 _BYTES_OF: Final = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "auto": 2.0}
 # With the scales of each block and the layers that stay in 16 bit (embeddings, head, vision tower).
 _BYTES_OF_QUANTIZED: Final = {"8bit": 1.25, "4bit": 0.75}
@@ -127,22 +129,33 @@ def named_in(options: Options) -> list[HubModel]:
     return [model for model in named if model is not None]
 
 
-def smaller(analyzer: str, options: Options) -> list[dict[str, str]]:
+def smaller(analyzer: str, options: Options) -> list[tuple[bool, dict[str, Any]]]:
     """Changes of an analyzer's settings that take less GPU memory, the mildest first (cluster/advice.py tries them).
 
-    Smaller models of the manifest first, then 8 and 4 bit of the smallest; none for a folder of the user's own.
+    Half and a quarter of a batch; then smaller models of the manifest; then 8 and 4 bit of the smallest. Each holds
+    those before it. A folder of the user's own has no smaller model.
+
+    Returns:
+        Whether a change costs speed only, and the settings that it changes.
     """
-    known = find(options.model) if isinstance(options, ModelOptions) else None
-    if known is None or not isinstance(options, ModelOptions):
+    if not isinstance(options, ModelOptions):
         return []
-    choices: list[dict[str, str]] = []
+    choices: list[tuple[bool, dict[str, Any]]] = []
+    base: dict[str, Any] = {}
+    for divisor in (2, 4):
+        for field in BATCH_FIELDS & type(options).model_fields.keys():
+            bounds = [getattr(one, "ge", None) for one in type(options).model_fields[field].metadata]
+            least = max((int(bound) for bound in bounds if bound is not None), default=1)
+            base |= {field: max(least, int(getattr(options, field)) // divisor)}
+            choices.append((True, dict(base)))
+    known = find(options.model)
     while known is not None and known.smaller is not None:
         known = find(known.smaller)
-        choices.append({"model": known.name if known is not None else ""})
+        base |= {"model": known.name if known is not None else options.model}
+        choices.append((False, dict(base)))
     if known is not None and known.quantizable:
         widths: dict[str, tuple[str, ...]] = {"none": ("8bit", "4bit"), "8bit": ("4bit",), "4bit": ()}
-        mildest = choices[-1] if choices else {}
-        choices += [mildest | {"quantize": width} for width in widths[options.quantize]]
+        choices += [(False, base | {"quantize": width}) for width in widths[options.quantize]]
     return choices
 
 

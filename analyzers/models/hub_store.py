@@ -211,7 +211,11 @@ class HubStore:
         with _watched(partial, model.name, total, on_progress):
             for file in files:
                 path = _download(hub, model, revision, file, partial)
-                locked[file.path] = LockedFile(bytes=file.bytes, sha256=_checked(model, path, file, partial))
+                found = LockedFile(bytes=file.bytes, sha256=_checked(model, path, file, partial))
+                if file.path == model.convert:
+                    path = _converted(model, path)
+                    found = LockedFile(bytes=path.stat().st_size, sha256=_sha256(path))
+                locked[str(path.relative_to(partial))] = found
         lock = Lock(id=model.id, revision=revision, files=locked)
         (partial / LOCK_FILE).write_text(lock.model_dump_json(indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(partial / ".cache", ignore_errors=True)
@@ -244,8 +248,8 @@ def _client() -> Any:
             "models of the full profile come from a model hub: install the extra `full` "
             "(pip install 'reelscope[full]'), or put the files into a folder and name it as `model`"
         ) from None
-    hub.utils.disable_progress_bars()
-    hub.utils.logging.set_verbosity_error()
+    importlib.import_module("huggingface_hub.utils").disable_progress_bars()
+    importlib.import_module("huggingface_hub.utils.logging").set_verbosity_error()
     return hub
 
 
@@ -256,14 +260,16 @@ def _listing(hub: Any, model: HubModel) -> tuple[str, list[_Remote]]:
     files = [
         _Remote(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else None, one.blob_id)
         for one in found.siblings or ()
-        if any(fnmatch(one.rfilename, pattern) for pattern in model.files)
+        if any(fnmatch(one.rfilename, pattern) for pattern in (*model.files, model.convert or ""))
     ]
     names = {file.path for file in files}
+    if any(name.endswith(".safetensors") for name in names):
+        files = [file for file in files if file.path != model.convert]
     for name in model.files:
         if not set(name) & set("*?[") and name not in names:
             raise ModelUnavailable(f"{model.id} has no file {name} at {found.sha[:12]}")
     for file in files:
-        if is_pickle(file.path) and file.path not in (*model.data_files, *model.sums):
+        if is_pickle(file.path) and file.path not in (*model.data_files, *model.sums, model.convert):
             raise ModelUnavailable(f"{model.id}: {file.path} is refused: a pickle can run code when it is read")
     if not any(name.endswith(WEIGHT_ENDINGS) for name in names):
         raise ModelUnavailable(
@@ -300,6 +306,24 @@ def _checked(model: HubModel, path: Path, file: _Remote, partial: Path) -> str:
     for left in (partial / ".cache").rglob(f"{Path(file.path).name}.metadata"):
         left.unlink()
     raise ModelUnavailable(f"{model.name}: {file.path} is refused: it {wrong}; run the fetch again")
+
+
+def _converted(model: HubModel, path: Path) -> Path:
+    """A pickle of tensors as safetensors beside it. The pickle is removed."""
+    import torch
+    from safetensors.torch import save_file
+
+    target = path.with_name("model.safetensors")
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        save_file({name: one.clone().contiguous() for name, one in tensors.items()}, target, metadata={"format": "pt"})
+    except Exception as error:  # whatever the restricted unpickler refuses
+        path.unlink()
+        raise ModelUnavailable(
+            f"{model.name}: {path.name} is refused, it holds more than tensors ({type(error).__name__})"
+        ) from error
+    path.unlink()
+    return target
 
 
 @contextlib.contextmanager

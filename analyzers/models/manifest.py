@@ -191,8 +191,10 @@ class HubModel(_Data):
         parameters: how many, for the plan.
         bytes: size of the files.
         files: what is fetched, as the hub's own patterns; weights are safetensors, or data that holds no code.
-        data_files: files that are read as data only, though they end like a pickle: CTranslate2's `model.bin`, or YOLO's
-            `.pt`, of which analyzers/models/yolo.py reads tensors and runs nothing.
+        data_files: files that are read as data only, though they end like a pickle: CTranslate2's `model.bin`, or
+            YOLO's `.pt`, of which analyzers/models/yolo.py reads tensors and runs nothing.
+        convert: a pickle of tensors that is taken where the repository has no safetensors at all: while it is fetched
+            torch's restricted unpickler reads it (tensors only, nothing runs), it is kept as safetensors, and removed.
         sums: sha256 of files whose content is pinned here; a pickle is fetched only if it is one of them.
         used_by: analyzers that can use it.
         quantizable: whether bitsandbytes can load it in 8 and 4 bit.
@@ -209,6 +211,7 @@ class HubModel(_Data):
     bytes: int = Field(gt=0)
     files: tuple[str, ...] = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
     data_files: tuple[RelativePath, ...] = ()
+    convert: RelativePath | None = None
     sums: dict[RelativePath, Sha256] = Field(default_factory=dict)
     used_by: tuple[str, ...] = Field(min_length=1)
     quantizable: bool = False
