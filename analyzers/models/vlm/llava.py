@@ -129,7 +129,8 @@ def load_llava_next_video(
         device=device,
         dtype=setup.dtype,
         vision_parameters=parameters_of(inner.vision_tower, inner.multi_modal_projector),
-        decoder_parameters=parameters_of(inner.language_model, loaded.lm_head),
+        decoder_parameters=parameters_of(inner.language_model, loaded.lm_head)
+        - parameters_of(inner.get_input_embeddings()),
         identity=f"{model.folder.resolve()} {model.revision} {setup.precision} {device} {fit}",
         model=loaded,
         pictures=pictures,

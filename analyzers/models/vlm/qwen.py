@@ -214,11 +214,14 @@ def load_qwen(model: LocalModel, device: str, options: ModelOptions, pixels_max:
         raise unusable(model, f"model_type is {model_type!r}, and one of {', '.join(CLASSES)} is needed")
     colours = _colours(model)
     if setup.quantization is not None:
-        setup.quantization.llm_int8_skip_modules = ["visual", "lm_head"]
+        # Matched from the start of a full name: "visual" alone is not "model.visual", and would be quantized.
+        setup.quantization.llm_int8_skip_modules = [r"(?:.*\.)?visual", r"(?:.*\.)?lm_head"]
     loaded = load_pretrained(getattr(transformers, CLASSES[model_type]), model, setup)
     tokenizer = load_processor(transformers.AutoTokenizer, model)
     if not getattr(tokenizer, "chat_template", None):
         tokenizer.chat_template = _json(model, "chat_template.json").get("chat_template")
+    visual = loaded.model.visual
+    visual.patch_embed = _linear(visual.patch_embed.proj)
     config, vision, ends = loaded.config, loaded.config.vision_config, loaded.generation_config.eos_token_id
     if ends is None:
         ends = tokenizer.eos_token_id
@@ -231,12 +234,12 @@ def load_qwen(model: LocalModel, device: str, options: ModelOptions, pixels_max:
         end_tokens=frozenset(ends if isinstance(ends, list | tuple) else [ends]),
         device=device,
         dtype=setup.dtype,
-        vision_parameters=sum(weight.numel() for weight in loaded.model.visual.parameters()),
+        vision_parameters=sum(weight.numel() for weight in visual.parameters()),
         decoder_parameters=sum(weight.numel() for weight in decoder.parameters())
         - decoder.embed_tokens.weight.numel()
         + loaded.lm_head.weight.numel(),
         identity=f"{model.folder}@{model.revision} {setup.precision} {pixels_max} px",
-        visual=loaded.model.visual,
+        visual=visual,
         model_type=model_type,
         patch=int(vision.patch_size),
         merge=int(vision.spatial_merge_size),
@@ -248,6 +251,18 @@ def load_qwen(model: LocalModel, device: str, options: ModelOptions, pixels_max:
         deep=model_type == "qwen3_vl",
     )
     return family, setup
+
+
+def _linear(convolution: Any) -> Any:
+    """A convolution whose kernel is as large as its input, as the matrix product that it is: many times faster."""
+    import torch
+
+    weight = convolution.weight
+    linear = torch.nn.Linear(weight[0].numel(), len(weight), bias=convolution.bias is not None, device="meta")
+    linear.weight = torch.nn.Parameter(weight.detach().reshape(len(weight), -1), requires_grad=False)
+    if convolution.bias is not None:
+        linear.bias = torch.nn.Parameter(convolution.bias.detach(), requires_grad=False)
+    return linear
 
 
 def _colours(model: LocalModel) -> tuple[tuple[float, ...], tuple[float, ...]]:
