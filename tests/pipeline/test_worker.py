@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,64 @@ def test_a_wrong_subclass_is_refused_at_definition(body: dict[str, Any], message
 def test_a_subclass_without_its_types_is_refused_at_definition() -> None:
     with pytest.raises(TypeError, match="must name its part and report types"):
         type("Wrong", (Analyzer,), {"spec": AnalyzerSpec("x", "1", SCAN)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (type("OutOfMemoryError", (RuntimeError,), {}), "CUDA out of memory. Tried to allocate 2 GiB"),
+        (RuntimeError, "CUDA failed with error out of memory"),
+        (RuntimeError, "CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+        (Exception, "Failed to allocate memory for requested buffer of size 4096"),
+    ],
+)
+def test_every_library_s_way_to_say_out_of_memory_halves_the_batch(kind: type[Exception], message: str) -> None:
+    class Refuses(toys.Batches):
+        spec = AnalyzerSpec("refuses", "1", SCAN, batch=4)
+
+        def analyze_many(self, items: Any) -> Any:
+            self.sizes.append(len(items))
+            if len(items) > 1:
+                raise kind(message)
+            return [self.analyze(item) for item in items]
+
+    made = worker(Refuses)
+    assert all(outcome.ok for outcome in made.analyze(batches(4)))
+    assert made._analyzer.sizes == [4, 2, 1, 1, 2, 1, 1]  # type: ignore[attr-defined]
+
+
+class Tensor:
+    """Stands in for what a failed call holds on the GPU; a cycle keeps it until the garbage is collected."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        Tensor.alive += 1
+        self.itself = self
+
+    def __del__(self) -> None:
+        Tensor.alive -= 1
+
+
+def test_what_a_failed_call_held_is_freed_before_the_halves_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[int] = []
+    cuda = types.SimpleNamespace(is_available=lambda: True, empty_cache=lambda: freed.append(Tensor.alive))
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+
+    class Holds(toys.Batches):
+        spec = AnalyzerSpec("holds", "1", SCAN, batch=2)
+
+        def analyze_many(self, items: Any) -> Any:
+            held = [Tensor() for _ in items]
+            if len(items) > 1:
+                raise toys.OutOfMemoryError(f"CUDA out of memory with {len(held)}")
+            return [self.analyze(item) for item in items]
+
+    assert all(outcome.ok for outcome in worker(Holds).analyze(batches(2)))
+    assert freed == [0], "nothing of the failed call is alive when torch's cache is emptied"
+
+
+def test_one_analyzer_s_out_of_memory_does_not_touch_another_of_the_same_process() -> None:
+    first, second = worker(toys.Batches), worker(toys.Brightness)
+    assert all(outcome.ok for outcome in first.analyze(batches(8)))
+    assert [outcome.value[2] for outcome in second.analyze(batches(3))] == [0, 1, 2]
