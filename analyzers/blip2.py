@@ -99,7 +99,8 @@ class Blip2(Describer[CaptionPart]):
         tokens = cls.full_batch * (_PLACES + len(options.prompt) // _CHARS_A_TOKEN + options.max_new_tokens)
         cache = min(tokens, options.tokens_per_batch) * _CACHE_BYTES_A_TOKEN
         tower = options.tokens_per_batch * _TOWER_BYTES_A_PATCH
-        return float((cache + tower) / 1e9 + _REST_GB + _KEPT_WHOLE_GB[options.quantize])
+        held = (cache + tower) / 1e9 + _REST_GB + _KEPT_WHOLE_GB[options.quantize]
+        return float(held * 2 if options.precision == "float32" else held)
 
     def make_family(self, model: LocalModel, device: str) -> Family:
         """See `Describer`."""

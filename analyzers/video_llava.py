@@ -116,7 +116,8 @@ class VideoLlava(Describer[KeptPart]):
     @classmethod
     def activations_gb(cls, options: Any) -> float:
         """A full batch's keys and values, and what a prefill call and the tower hold beside them; counted."""
-        return float(options.tokens_per_batch * _CACHE_BYTES_A_TOKEN / 1e9 + _REST_GB)
+        held = options.tokens_per_batch * _CACHE_BYTES_A_TOKEN / 1e9 + _REST_GB
+        return float(held * 2 if options.precision == "float32" else held)
 
     def make_family(self, model: LocalModel, device: str) -> Family:
         """See `Describer`."""

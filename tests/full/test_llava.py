@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analyzers.blip2 import Blip2
 from analyzers.models.hub import RANDOM_NOTE, LocalModel, ModelOptions
 from analyzers.models.vlm.engine import Engine, tidy
 from analyzers.models.vlm.family import Piece, Request
@@ -21,7 +22,10 @@ from analyzers.video_llava import SAMPLES_MAX, VideoLlava, VideoLlavaOptions, fr
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
 from pipeline.results import Upstream
+from pipeline.settings import Settings
+from pipeline.types import SCAN, AnalyzerSpec
 from pipeline.worker import AnalyzerWorker
+from tests import toys
 from tests.full.checkpoints.blip2 import write_blip2
 from tests.full.checkpoints.llava import write_llava_next_video
 from tests.full.describing import (
@@ -35,6 +39,7 @@ from tests.full.describing import (
     of_frames,
     without_tensor,
 )
+from tests.support import run
 
 PLAIN = VideoLlavaOptions(quantize="none", max_new_tokens=8, whole_max_new_tokens=12)
 
@@ -192,6 +197,14 @@ def test_tensor_names_of_the_published_files_are_read(
     save_file(older, folder / "model.safetensors", metadata={"format": "pt"})
     again, _ = load_llava_next_video(replace(checkpoint, folder=folder), PLAIN, "cpu")
     assert Engine(again, share=False).answer(questions()[:1]) == Engine(family, share=False).answer(questions()[:1])
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_in_half_precision_it_runs(checkpoint: LocalModel, precision: Any) -> None:
+    half, info = load_llava_next_video(checkpoint, ModelOptions(model="x", precision=precision), "cpu")
+    assert info.precision == precision
+    assert str(half.embeddings.weight.dtype) == f"torch.{precision}"
+    assert len(Engine(half, share=False).answer(questions(4))) == 4
 
 
 @pytest.mark.parametrize(("quantize", "layer"), [("8bit", "Linear8bitLt"), ("4bit", "Linear4bit")])
@@ -353,6 +366,26 @@ def test_the_full_profile_asks_for_a_view_the_scenes_and_a_gpu() -> None:
     assert 8 < spec.gpu_gb < 16, "4 bit"
     assert VideoLlava.spec_for("full", PLAIN).gpu_gb > spec.gpu_gb + 8, "16 bit"
     assert VideoLlava.spec_for("embedded", VideoLlavaOptions()) is VideoLlava.spec
+
+
+class Scenes(toys.Toy):
+    """Stands for scene_segmentation: a scene for each chunk."""
+
+    spec = AnalyzerSpec("scene_segmentation", "1", SCAN)
+
+
+async def test_in_a_run_it_waits_for_the_scenes_and_describes_each(store: Path, clip: Path) -> None:
+    forget()
+    write_blip2(store / "blip2_opt_2_7b")
+    small = {"quantize": "none", "max_new_tokens": 4}
+    settings = Settings(profile="full", models_dir=store, analyzers={"video_llava": small, "blip2": small})
+    found, _ = await run(clip, VideoLlava, Blip2, Scenes, settings=settings)
+    assert found.statuses() == {"ok": 3, "failed": 0, "skipped": 0}
+    for name in ("video_llava", "blip2"):
+        result = found.analyzers[name]
+        assert result.report is not None
+        assert [one["start"] for one in result.report["segments"]] == [0.0, 1.0, 2.0]
+        assert result.is_random
 
 
 @pytest.mark.parametrize(
