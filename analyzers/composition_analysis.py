@@ -4,10 +4,8 @@ About once a second, and whenever the picture has changed, a frame is looked at.
 analyzers/methods/framing.py. The largest face (analyzers/models/faces.py) gives the shot size; without one there is
 none. The subject is that face, else the tallest person of object_detection, else what stands out.
 
-Scene words: EfficientNet-Lite3 (Tan and Le 2019; TensorFlow's TPU repository, efficientnet/lite), ImageNet's 1000
-classes, 8 bit, on the whole picture squeezed to its square. One picture is not believed: on 40 photos 13 of 14 classes
-above 0.6 were right, but on moving pictures it saw a light switch, a dumbbell and an albatross at 0.9 for a moment.
-What it sees in most of the pictures of a shot was right. ImageNet knows things and animals, hardly places, no people.
+Scene words: analyzers/models/scene_words.py, EfficientNet's or in the full profile CLIP's; what is seen throughout a
+shot counts. CLIP also tells the shot size where no face does.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,23 +30,24 @@ from analyzers.methods.framing import (
     size_by_face,
     thirds_of,
 )
+from analyzers.models import clip
+from analyzers.models.clip import ClipOptions
+from analyzers.models.hub import gpu_gb
+from analyzers.models.scene_words import EFFICIENTNET, ImageNetWords, WordFinder, Words, square_of
 from analyzers.models.tracking import difference
-from pipeline.analyzer import Analyzer, Profile
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.results import Box, Document, ModelInfo, Report, Score, Segment, Summary, Upstream
-from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
+from pipeline.types import SCAN, AnalyzerSpec, FrameBatch, Item
 
-MODEL: Final = "efficientnet_lite3"
-INPUT_PX: Final = 280
-LABEL_MEAN_MIN: Final = {1: 0.7, 2: 0.6, 3: 0.45}
-"""Least mean probability over a shot's looks, by their number; one is enough only where the video has no more."""
-LABEL_LOW_MIN: Final = {1: 0.7, 2: 0.5, 3: 0.35}
-"""Least lower quartile of them: seen once, and strongly, is not seen."""
-KEPT_MIN: Final = 0.05
-"""Probability from which a class of one picture is remembered."""
+if TYPE_CHECKING:
+    from analyzers.models.store import ModelStore
+
 LABELS_MAX: Final = 5
 CHANGED_LEVELS: Final = 30.0
 """Mean difference (of 255) of 8x8 pixel pictures from which it is another shot (pans change by up to 25 in 1/4 s)."""
 LOOK_S: Final = 0.99
+CHUNKS: Final = 8
+"""In a batch of the full profile, with one or two looks each."""
 EDGE_S: Final = 0.02
 """A look this close before a cut is already of the new shot: views sample at other times than cuts are measured."""
 PERSON_SCORE_MIN: Final = 0.6
@@ -56,7 +55,7 @@ PERSON_SCORE_MIN: Final = 0.6
 
 
 class Label(Document):
-    """A class of ImageNet and its probability."""
+    """What is seen, and its probability: a class of ImageNet, or a label of CLIP's list (full profile)."""
 
     name: str
     score: Score
@@ -110,7 +109,8 @@ class Look:
         thumb: 8x8 RGB bytes.
         framing: its measures.
         face: the largest face's box, None without one.
-        classes: (class number, probability) of the likely ones.
+        classes: (number of a name, probability) of the likely ones.
+        size: the shot size by the whole picture, where the profile has a network for it.
     """
 
     pts_s: float
@@ -118,6 +118,7 @@ class Look:
     framing: Framing
     face: tuple[float, float, float, float] | None
     classes: tuple[tuple[int, float], ...]
+    size: ShotSize | None = None
 
 
 @dataclass(frozen=True)
@@ -134,65 +135,86 @@ class CompositionAnalysis(Analyzer[CompositionPart, CompositionReport]):
     spec = AnalyzerSpec(
         "composition_analysis", version="1", needs=SCAN, after_if_ok=("cut_analysis", "object_detection")
     )
+    options_model = ClipOptions
     tiles = True
 
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """CLIP runs on a GPU, over the looks of several chunks."""
+        assert isinstance(options, ClipOptions)
+        if profile == "embedded":
+            return cls.spec
+        return replace(cls.spec, gpu_gb=gpu_gb(options, clip.ACTIVATIONS_GB), batch=CHUNKS)
+
     def load(self, device: str, profile: Profile) -> None:
-        """Open both networks on one thread.
+        """Open the face detector and what names pictures.
 
         Raises:
-            ModelUnavailable: weights are not in the model store.
+            ModelUnavailable: weights are not in the model store, or cannot be used.
         """
         from analyzers.models import faces
         from analyzers.models.store import ModelStore
 
         store = ModelStore(profile.models_dir)
-        network, names = store.path(MODEL, "efficientnet_lite3.tflite"), store.path(MODEL, "efficientnet_labels.txt")
         face_network = store.path(faces.MODEL, faces.FILE)
         import cv2
 
-        from analyzers.models.litert import LiteNetwork
-
         cv2.setNumThreads(1)
-        self._classify = LiteNetwork(network)
-        self._names = [line.split(",")[0].strip() for line in names.read_text(encoding="utf-8").splitlines()]
+        self._words: WordFinder = self._clip_words(device, profile) if profile.name == "full" else _imagenet(store)
+        self._names = self._words.names
         self._faces = faces.FaceDetector(face_network)
-        self.model = ModelInfo(
-            id="efficientnet-lite3, blazeface full range, spectral residual", revision=self.spec.version,
-            backend="ai-edge-litert", precision="int8",
-        )  # fmt: skip
+        if profile.name == "embedded":
+            self.model = ModelInfo(
+                id="efficientnet-lite3, blazeface full range, spectral residual", revision=self.spec.version,
+                backend="ai-edge-litert", precision="int8",
+            )  # fmt: skip
+
+    def _clip_words(self, device: str, profile: Profile) -> WordFinder:
+        from analyzers.models.clip import shared_clip
+        from analyzers.models.hub import locate
+        from analyzers.models.scene_words import ClipWords
+
+        assert isinstance(self.options, ClipOptions)
+        network = shared_clip(locate(profile.models_dir, self.options.model, self.spec.name), device, self.options)
+        note = "; ".join(text for text in (network.info.note, "faces: blazeface full range; labels unverified") if text)
+        self.model = network.info.model_copy(update={"note": note})
+        return ClipWords(network)
 
     def analyze(self, item: FrameBatch) -> CompositionPart:
         """Look at the first frame, then once a second and wherever the picture is another."""
-        import cv2
+        return self.analyze_many([item])[0]
 
-        looks: list[Look] = []
-        for number in range(item.lead_in, len(item.frames)):
-            sparse = np.ascontiguousarray(item.frames[number, ::4, ::4])
-            small = np.asarray(cv2.resize(sparse, (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
-            pts_s = float(item.pts_s[number])
-            if looks and pts_s - looks[-1].pts_s < LOOK_S and not _other(looks[-1].thumb, small.tobytes()):
-                continue
-            looks.append(self._look(item.frames[number], pts_s, small.tobytes()))
-        return CompositionPart(tuple(looks), item.end_s)
-
-    def _look(self, frame: npt.NDArray[np.uint8], pts_s: float, thumb: bytes) -> Look:
-        import cv2
-
-        from analyzers.models.faces import SURE_SCORE
+    def analyze_many(self, items: Sequence[Item]) -> list[CompositionPart]:
+        """The same for chunks of any videos, all their pictures named at once."""
         from analyzers.models.ssd import is_picture
 
-        how = cv2.INTER_AREA if min(frame.shape[:2]) >= INPUT_PX else cv2.INTER_LINEAR
-        square = np.asarray(cv2.resize(frame, (INPUT_PX, INPUT_PX), interpolation=how), np.uint8)
-        if not is_picture(square):
-            return Look(pts_s, thumb, Framing(None, None, None, None), None, ())
+        batches = [item for item in items if isinstance(item, FrameBatch)]
+        chosen = [_chosen(item) for item in batches]
+        shown = [[is_picture(square_of(frame)) for frame, _, _ in some] for some in chosen]
+        pictures = [
+            one[0]
+            for some, told in zip(chosen, shown, strict=True)
+            for one, is_one in zip(some, told, strict=True)
+            if is_one
+        ]
+        words = iter(self._words(pictures))
+        return [
+            CompositionPart(
+                tuple(
+                    self._look(frame, pts_s, thumb, next(words)) if is_one else _nothing(pts_s, thumb)
+                    for (frame, pts_s, thumb), is_one in zip(some, told, strict=True)
+                ),
+                item.end_s,
+            )
+            for item, some, told in zip(batches, chosen, shown, strict=True)
+        ]
+
+    def _look(self, frame: npt.NDArray[np.uint8], pts_s: float, thumb: bytes, words: Words) -> Look:
+        from analyzers.models.faces import SURE_SCORE
+
         found = [face for face in self._faces(frame) if face.score >= SURE_SCORE]
         largest = max(found, key=lambda face: face.box[3] - face.box[1], default=None)
-        probability = next(iter(self._classify(square).values())).reshape(-1) / np.float32(256)
-        likely = np.flatnonzero(probability >= KEPT_MIN)
-        return Look(
-            pts_s, thumb, framing_of(frame), largest.box if largest else None,
-            tuple((int(one), float(probability[one])) for one in likely),
-        )  # fmt: skip
+        return Look(pts_s, thumb, framing_of(frame), largest.box if largest else None, words.classes, words.size)
 
     def summarize(self, parts: Sequence[CompositionPart], upstream: Upstream) -> CompositionReport:
         """Join looks that are alike to segments."""
@@ -218,7 +240,7 @@ class CompositionAnalysis(Analyzer[CompositionPart, CompositionReport]):
         return CompositionReport(segments=segments, summary=_summary(segments))
 
     def _labels(self, looks: Sequence[Look], lone: bool) -> list[Label]:
-        """What the classifier sees throughout a shot; `lone`: the video has no second look."""
+        """What is seen throughout a shot; `lone`: the video has no second look."""
         if not looks or (len(looks) == 1 and not lone):
             return []
         told = min(len(looks), 3)
@@ -226,9 +248,35 @@ class CompositionAnalysis(Analyzer[CompositionPart, CompositionReport]):
         for one in {one for look in looks for one, _ in look.classes}:
             values = [dict(look.classes).get(one, 0.0) for look in looks if look.classes]
             mean, low = float(np.mean(values)), float(np.percentile(values, 25))
-            if mean >= LABEL_MEAN_MIN[told] and low >= LABEL_LOW_MIN[told]:
+            if mean >= self._words.mean_min[told] and low >= self._words.low_min[told]:
                 found.append(Label(name=self._names[one], score=mean))
         return sorted(found, key=lambda label: (-label.score, label.name))[:LABELS_MAX]
+
+
+def _imagenet(store: ModelStore) -> WordFinder:
+    files = (store.path(EFFICIENTNET, name) for name in ("efficientnet_lite3.tflite", "efficientnet_labels.txt"))
+    return ImageNetWords(*files)
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+def _chosen(item: FrameBatch) -> list[tuple[npt.NDArray[np.uint8], float, bytes]]:
+    """The frames of a chunk that are looked at, their times and 8x8 pictures."""
+    import cv2
+
+    chosen: list[tuple[npt.NDArray[np.uint8], float, bytes]] = []
+    for number in range(item.lead_in, len(item.frames)):
+        sparse = np.ascontiguousarray(item.frames[number, ::4, ::4])
+        thumb = np.asarray(cv2.resize(sparse, (8, 8), interpolation=cv2.INTER_AREA), np.uint8).tobytes()
+        pts_s = float(item.pts_s[number])
+        if not chosen or pts_s - chosen[-1][1] >= LOOK_S or _other(chosen[-1][2], thumb):
+            chosen.append((item.frames[number], pts_s, thumb))
+    return chosen
+
+
+def _nothing(pts_s: float, thumb: bytes) -> Look:
+    return Look(pts_s, thumb, Framing(None, None, None, None), None, ())
 
 
 # --- the subject ------------------------------------------------------------------------------------------------------
@@ -269,7 +317,7 @@ def _point(look: Look, people: _People) -> Point | None:
 
 def _sizes(looks: Sequence[Look]) -> list[ShotSize | None]:
     """The shot size of each look; where a face is lost for one look between others of its shot, it is still there."""
-    sizes = [size_by_face(look.face[3] - look.face[1]) if look.face else None for look in looks]
+    sizes = [size_by_face(look.face[3] - look.face[1]) if look.face else look.size for look in looks]
     for number in range(1, len(sizes) - 1):
         if sizes[number] is None and sizes[number + 1] is not None:
             sizes[number] = sizes[number - 1]

@@ -3,28 +3,34 @@
 What a shot looks like and which shots belong together: analyzers/methods/scene_groups.py. The reason names the largest
 measured differences between the two scenes: main colours, brightness, colourfulness, layout of edges; nothing that was
 not measured. Views of one place from opposite sides may share no colours and count as two scenes; two places in one
-light may count as one.
+light may count as one. Full profile: CLIP's vectors (analyzers/models/clip.py) say how far two shots are apart; the
+reasons stay those that can be measured in the picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from analyzers.methods.scene_groups import CELLS, Looks, apart, describe, group
-from pipeline.analyzer import Analyzer, Profile
+from analyzers.models import clip
+from analyzers.models.clip import Clip, ClipOptions
+from analyzers.models.hub import gpu_gb
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.errors import NotApplicable
 from pipeline.results import ModelInfo, Report, Score, Seconds, Segment, Summary, Upstream
-from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
+from pipeline.types import SCAN, AnalyzerSpec, FrameBatch, Item
 
 LOOK_S: Final = 0.49
 """Time between the pictures that are described."""
 LOOKS_MAX: Final = 8
 """Of a shot, evenly over it; more tell nothing new."""
+CHUNKS: Final = 8
+"""In a batch of the full profile, with two pictures each."""
 EDGE_S: Final = 0.12
 """Pictures this close to a shot's ends may show the shot beside it."""
 COLOR_SHARE_MIN: Final = 0.3
@@ -74,13 +80,38 @@ class SceneSegmentation(Analyzer[ScenesPart, ScenesReport]):
     """Scenes of shots that look alike."""
 
     spec = AnalyzerSpec("scene_segmentation", version="1", needs=SCAN, after=("cut_analysis",), cpus=0.5)
+    options_model = ClipOptions
     tiles = True
+    _clip: Clip | None = None
+
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """CLIP runs on a GPU, over the pictures of several chunks."""
+        assert isinstance(options, ClipOptions)
+        if profile == "embedded":
+            return cls.spec
+        return replace(cls.spec, gpu_gb=gpu_gb(options, clip.ACTIVATIONS_GB), batch=CHUNKS)
 
     def load(self, device: str, profile: Profile) -> None:
-        """Nothing to read: the method is classical."""
+        """Embedded: nothing to read, the method is classical. Full: CLIP beside it.
+
+        Raises:
+            ModelUnavailable: CLIP's files are not there, or cannot be used.
+        """
         import cv2
 
         cv2.setNumThreads(1)
+        if profile.name == "full":
+            from analyzers.models.hub import locate
+
+            assert isinstance(self.options, ClipOptions)
+            model = locate(profile.models_dir, self.options.model, self.spec.name)
+            self._clip = clip.shared_clip(model, device, self.options)
+            note = "; ".join(
+                text for text in (self._clip.info.note, "the distance of a boundary is unverified") if text
+            )
+            self.model = self._clip.info.model_copy(update={"note": note})
+            return
         self.model = ModelInfo(
             id="CIELAB and edge histograms, overlapping links", revision=self.spec.version,
             backend=f"opencv {cv2.__version__}",
@@ -88,12 +119,23 @@ class SceneSegmentation(Analyzer[ScenesPart, ScenesReport]):
 
     def analyze(self, item: FrameBatch) -> ScenesPart:
         """Describe about two pictures a second."""
-        chosen: list[int] = []
-        for number in range(item.lead_in, len(item.frames)):
-            if not chosen or item.pts_s[number] - item.pts_s[chosen[-1]] >= LOOK_S:
-                chosen.append(number)
-        looks = describe([item.frames[number] for number in chosen])
-        return ScenesPart(np.asarray(item.pts_s[chosen]), looks, item.end_s)
+        return self.analyze_many([item])[0]
+
+    def analyze_many(self, items: Sequence[Item]) -> list[ScenesPart]:
+        """The same for chunks of any videos, all their pictures looked at at once where there is a network."""
+        batches = [item for item in items if isinstance(item, FrameBatch)]
+        chosen = [_chosen(item) for item in batches]
+        pictures = [[item.frames[number] for number in some] for item, some in zip(batches, chosen, strict=True)]
+        looks = [describe(some) for some in pictures]
+        if self._clip is not None:
+            vectors = self._clip.look([picture for some in pictures for picture in some])
+            ends = np.cumsum([len(some) for some in pictures])
+            meanings = np.split(vectors, ends[:-1])
+            looks = [look._replace(meaning=meaning) for look, meaning in zip(looks, meanings, strict=True)]
+        return [
+            ScenesPart(np.asarray(item.pts_s[some]), look, item.end_s)
+            for item, some, look in zip(batches, chosen, looks, strict=True)
+        ]
 
     def summarize(self, parts: Sequence[ScenesPart], upstream: Upstream) -> ScenesReport:
         """Group the shots and name what changed."""
@@ -128,6 +170,15 @@ class SceneSegmentation(Analyzer[ScenesPart, ScenesReport]):
         return ScenesReport(segments=scenes, summary=summary)
 
 
+def _chosen(item: FrameBatch) -> list[int]:
+    """Which frames of a chunk are described."""
+    chosen: list[int] = []
+    for number in range(item.lead_in, len(item.frames)):
+        if not chosen or item.pts_s[number] - item.pts_s[chosen[-1]] >= LOOK_S:
+            chosen.append(number)
+    return chosen
+
+
 def _some(looks: Looks, pts_s: npt.NDArray[np.float64], start_s: float, end_s: float) -> Looks:
     """Up to eight descriptions of a shot; the nearest one for a shot between two samples."""
     margin_s = min(EDGE_S, (end_s - start_s) / 4)
@@ -156,6 +207,8 @@ def reason(before: Looks, after: Looks) -> str:
         changes.append((abs(chroma) / CHROMA_MIN, f"colours become {'stronger' if chroma > 0 else 'paler'}"))
     if layout >= EDGES_MIN:
         changes.append((layout / EDGES_MIN, "shapes lie elsewhere"))
+    if not changes and after.meaning.shape[1] > 0:
+        return "What is shown changes."
     if not changes:
         return "The look changes: another mix of colours."
     words = [words for _, words in sorted(changes, reverse=True)[:3]]
