@@ -5,6 +5,11 @@ is about and not mere scenery. Brands are names of the lexicon in text_overlay's
 (methods/brands.py, methods/lexicon.py); disclosures are the words of methods/disclosure.py there. Each finding carries
 what was seen, read or heard, by which analyzer and when. It works with whichever of the three reports there are.
 
+Full profile: an open-vocabulary detector (analyzers/models/open_vocabulary.py) looks for a list of goods in one picture
+a second, beside all that. What it finds for two seconds, or once and certain, is evidence of its own; it does not add
+to the certainty of object_detection, which looks at the same pictures. Its names come from the settings, never from the
+video.
+
 A brand that is named is not thereby advertised, and a video that discloses nothing is not thereby without payment:
 `disclosure.present` says only whether words of a disclosure were found.
 """
@@ -13,17 +18,23 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
 
 from analyzers.methods import brands, disclosure
 from analyzers.methods.disclosure import Kind
+from analyzers.methods.goods import QUERIES, group_of
 from analyzers.methods.lexicon import tokens
 from analyzers.methods.texts import Text, around, heard, read
-from pipeline.analyzer import Analyzer, Profile
+from analyzers.models import open_vocabulary
+from analyzers.models.hub import ModelOptions, locate
+from analyzers.models.tracking import Detection, suppress
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.errors import NotApplicable
 from pipeline.results import Document, ModelInfo, Report, Score, Seconds, Segment, Summary, Upstream
-from pipeline.types import AnalyzerSpec
+from pipeline.types import NATIVE, AnalyzerSpec, FrameBatch
 
 SOURCES: Final = ("object_detection", "text_overlay", "speech_transcription")
 
@@ -48,6 +59,15 @@ GOODS_S_MIN: Final = 0.5
 GOODS_SCORE_MIN: Final = 0.5
 JOIN_S: Final = 2.0
 """Findings of one product or brand this near to each other are one segment."""
+SEEN_SCORE_MIN, SEEN_ONCE_SCORE_MIN = 0.25, 0.4
+"""Of the open-vocabulary detector: in two samples in a row, and in one alone. Its model card's threshold is 0.1, where
+most of a long list of names is found somewhere; by reasoning, not measured."""
+SEEN_AREA_MIN: Final = 0.005
+"""Share of the picture, as of things that are carried."""
+SEEN_MAX: Final = 50
+"""Things of one picture, the most certain."""
+PICTURES: Final = frozenset(("object_detection", "product_detection"))
+"""Analyzers that look at the same pictures: not independent of each other."""
 LABEL_S_MIN: Final = 0.8
 """A one-word label that is shorter on the screen is a word of a word-by-word caption."""
 
@@ -132,29 +152,95 @@ class Finding:
     evidence: list[Evidence] = field(default_factory=list)
 
 
-class ProductDetection(Analyzer[None, ProductReport]):
-    """Products, brands and disclosures from what others saw, read and heard."""
+Query = Annotated[str, Field(min_length=2, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9 '-]*$")]
+
+
+class ProductOptions(ModelOptions):
+    """`model` of the full profile: an OWLv2 or a Grounding DINO; `queries`: names of the goods it looks for, in
+    English; `score_min`: its least score, 0..1."""
+
+    model: str = "owlv2_base"
+    queries: Annotated[tuple[Query, ...], Field(min_length=1, max_length=64)] = tuple(
+        name for names in QUERIES.values() for name in names
+    )
+    score_min: float = Field(default=SEEN_SCORE_MIN, ge=0, le=1)
+
+
+@dataclass(frozen=True)
+class ProductPart:
+    """One chunk's pictures: when each is shown, in seconds, and what the open-vocabulary detector found there."""
+
+    seen: tuple[tuple[float, float, tuple[Detection, ...]], ...]
+
+
+class ProductDetection(Analyzer[ProductPart, ProductReport]):
+    """Products, brands and disclosures from what others saw, read and heard, and under the full profile a look of its
+    own."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("product_detection", "1", None, after_if_ok=SOURCES, cpus=0.1)
+    options_model = ProductOptions
+    options: ProductOptions
+
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """Under the full profile also a picture a second, and a share of a GPU."""
+        if profile != "full":
+            return cls.spec
+        assert isinstance(options, ProductOptions)
+        return replace(cls.spec, needs=NATIVE, gpu_gb=open_vocabulary.needed_gb(options), cpus=1.0, batch=16)
 
     def load(self, device: str, profile: Profile) -> None:
-        """Read the lexicons."""
+        """Read the lexicons; under the full profile also the detector and its queries.
+
+        Raises:
+            ModelUnavailable: the detector's weights are not in the model store, or cannot be used.
+        """
         brands.lexicon()
+        if profile.name == "full":
+            local = locate(profile.models_dir, self.options.model, self.spec.name)
+            self._detector = open_vocabulary.open_detector(local, device, self.options, self.options.queries)
+            self.model = self._detector.info
+            return
         self.model = ModelInfo(id="reelscope/brand-and-disclosure-lexicon", revision=self.spec.version, backend="rules")
 
-    def summarize(self, parts: Sequence[None], upstream: Upstream) -> ProductReport:
+    def analyze(self, item: FrameBatch) -> ProductPart:
+        """Look for goods in one chunk."""
+        return self.analyze_many([item])[0]
+
+    def analyze_many(self, items: Sequence[FrameBatch]) -> list[ProductPart]:  # type: ignore[override]
+        """The same in the pictures of all chunks."""
+        frames = [frame for item in items for frame in item.frames[item.lead_in :]]
+        found = iter(self._detector(frames, self.options.score_min))
+        parts = []
+        for item in items:
+            starts = [float(pts_s) for pts_s in item.pts_s[item.lead_in :]]
+            ends = [*starts[1:], max(item.end_s, starts[-1])]
+            parts.append(
+                ProductPart(tuple((a, b, self._things(next(found))) for a, b in zip(starts, ends, strict=True)))
+            )
+        return parts
+
+    def _things(self, found: open_vocabulary.Found) -> tuple[Detection, ...]:
+        candidates = []
+        for corners, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
+            x0, y0, x1, y1 = (float(value) for value in corners)
+            if x1 > x0 and y1 > y0 and (x1 - x0) * (y1 - y0) >= SEEN_AREA_MIN:
+                candidates.append(Detection(self._detector.names[label], float(score), (x0, y0, x1, y1)))
+        return suppress(candidates[:SEEN_MAX])
+
+    def summarize(self, parts: Sequence[ProductPart], upstream: Upstream) -> ProductReport:
         """Look through the reports.
 
         Raises:
-            NotApplicable: none of the three is there.
+            NotApplicable: none of the three is there, nor a picture.
         """
-        there = [name for name in SOURCES if name in upstream]
+        there = [name for name in SOURCES if name in upstream] + [self.spec.name] * bool(parts)
         if not there:
             raise NotApplicable("there are no objects, no text and no speech to look at")
         texts = [*read(upstream["text_overlay"])] if "text_overlay" in upstream else []
         texts += heard(upstream["speech_transcription"]) if "speech_transcription" in upstream else []
         found = [*goods(upstream["object_detection"])] if "object_detection" in upstream else []
-        found += named(texts)
+        found += [*seen(parts), *named(texts)]
         segments = joined(found)
         return ProductReport(
             segments=segments,
@@ -189,6 +275,24 @@ def goods(report: Any) -> Iterator[Finding]:
                 what = f"{label} seen, score {score:.2f}"
                 evidence = Evidence(analyzer="object_detection", start=run[0][0], end=run[-1][1], what=what)
                 yield Finding("product", label, groups[label], score, [evidence])
+
+
+def seen(parts: Sequence[ProductPart]) -> Iterator[Finding]:
+    """Stretches in which the open-vocabulary detector finds a thing: in two samples in a row, or certain in one."""
+    samples: dict[str, list[tuple[float, float, float]]] = {}
+    for start_s, end_s, things in (one for part in parts for one in part.seen):
+        best: dict[str, float] = {}
+        for thing in things:
+            best[thing.label] = max(best.get(thing.label, 0.0), thing.score)
+        for label, score in best.items():
+            samples.setdefault(label, []).append((start_s, end_s, score))
+    for label, shown in samples.items():
+        for run in _runs(shown):
+            score = statistics.median(score for _, _, score in run)
+            if len(run) > 1 or score >= SEEN_ONCE_SCORE_MIN:
+                what = f"{label} found by its name, score {score:.2f}"
+                evidence = Evidence(analyzer=ProductDetection.spec.name, start=run[0][0], end=run[-1][1], what=what)
+                yield Finding("product", label, group_of(label), score, [evidence])
 
 
 def _runs(samples: Sequence[tuple[float, float, float]]) -> list[list[tuple[float, float, float]]]:
@@ -279,7 +383,7 @@ def joined(found: Sequence[Finding]) -> list[ProductSegment]:
 def _segment(kind: str, name: str, group: Sequence[Finding]) -> ProductSegment:
     best: dict[str, float] = {}
     for one in group:
-        source = one.evidence[0].analyzer
+        source = "pictures" if one.evidence[0].analyzer in PICTURES else one.evidence[0].analyzer
         best[source] = max(best.get(source, 0.0), one.score)
     doubt = 1.0
     for score in best.values():
