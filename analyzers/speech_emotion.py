@@ -1,4 +1,4 @@
-"""Estimates how aroused and how pleasant each stretch of speech sounds, from prosody alone.
+"""Estimates how aroused and how pleasant each stretch of speech sounds: from prosody alone, or by a wav2vec 2.0.
 
 Arousal follows D. Bone, C.-C. Lee and S. Narayanan, "Robust unsupervised arousal rating: a rule-based framework with
 knowledge-inspired vocal features", IEEE Transactions on Affective Computing 5 (2014): median log pitch, median
@@ -13,24 +13,30 @@ Valence is weakly carried by prosody. The one cue used is that at equal arousal 
 frequencies (M. Goudbeek and K. Scherer, "Beyond arousal: valence and potency/control cues in the vocal expression of
 emotion", JASA 128, 2010); it stays near the middle, and its confidence is never above 0.15.
 
+In the full profile a network that was trained on people's ratings says both (models/wav2vec2.py), of the same
+stretches; prosody is measured as well.
+
 Both are 0..1 with 0.5 as neutral. It can be switched off per deployment: `disabled = ["speech_emotion"]`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from analyzers.methods.prosody import Voice, pitch_range, voice_of
 from analyzers.models import yamnet
-from analyzers.models.voice import Stretch, find_speech
-from pipeline.analyzer import Analyzer, Profile
-from pipeline.results import ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
-from pipeline.types import AUDIO, AnalyzerSpec, AudioTrack
+from analyzers.models.hub import ModelOptions, gpu_gb, locate
+from analyzers.models.voice import Samples, Stretch, find_speech
+from analyzers.models.wav2vec2 import CONVOLUTIONS_GB, SECOND_GB, Rating, VoiceEmotion, load_wav2vec2
+from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
+from pipeline.results import Document, ModelInfo, Number, Report, Score, Seconds, Segment, Summary, Upstream
+from pipeline.types import AUDIO, AnalyzerSpec, AudioTrack, Item
 
 JOIN_S: Final = 0.5
 """Stretches with shorter pauses between them are one, up to `LONGEST_S`: an emotion lasts longer than a word."""
@@ -57,11 +63,30 @@ REFERENCE_S: Final = 12.0
 TWO_SPEAKERS_ST: Final = 8.0
 """Stretches whose median pitches are farther apart may be of two speakers: confidence is halved."""
 
+VIDEOS_AT_ONCE: Final = 8
+"""In the full profile: their stretches fill a batch that one video's would not."""
+
 Array = npt.NDArray[np.float64]
 
 
+class EmotionOptions(ModelOptions):
+    """Settings of speech_emotion. All are the full profile's."""
+
+    model: str = Field("wav2vec2_base_superb_er", description="a wav2vec 2.0 of emotion classes or dimensions")
+    batch_s: float = Field(240.0, ge=1, le=3600, description="seconds of speech that go through the model at once")
+
+
+class EmotionLabel(Document):
+    """An emotion by name, with its probability."""
+
+    name: str
+    score: Score
+
+
 class EmotionSegment(Segment):
-    """One stretch of speech. `arousal` and `valence` are 0..1 around 0.5; the rest is what they were made of.
+    """One stretch of speech. `arousal` and `valence` are 0..1 around 0.5; the rest is what prosody made them of.
+
+    `labels` are a classifier's emotions, likeliest first; empty where none ran.
 
     `pitch_st` is the median in semitones above 27.5 Hz, `pitch_range_st` between the 20th and 80th percentile,
     `hf500_db`, `alpha_ratio_db`, `hammarberg_db` and `level_db` are medians over voiced frames (methods/prosody.py).
@@ -78,6 +103,7 @@ class EmotionSegment(Segment):
     alpha_ratio_db: Number
     hammarberg_db: Number
     voiced_per_s: Number
+    labels: list[EmotionLabel] = Field(default_factory=list)
 
 
 class EmotionSummary(Summary):
@@ -95,25 +121,41 @@ class EmotionReport(Report[EmotionSegment, EmotionSummary]):
 
 @dataclass(frozen=True)
 class SpokenStretch:
-    """A stretch of speech in seconds, and its voiced frames."""
+    """A stretch of speech in seconds, its voiced frames, and what a model of the full profile says of it."""
 
     start_s: float
     end_s: float
     voice: Voice
+    rating: Rating | None = None
 
 
 class SpeechEmotion(Analyzer[list[SpokenStretch], EmotionReport]):
-    """Arousal and valence from prosody."""
+    """Arousal and valence, from prosody or by a model."""
 
     spec: ClassVar[AnalyzerSpec] = AnalyzerSpec("speech_emotion", "1", AUDIO, cpus=0.5, timeout_s=600)
+    options_model = EmotionOptions
+    options: EmotionOptions
+
+    @classmethod
+    def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
+        """See `Analyzer.spec_for`."""
+        if profile != "full" or not isinstance(options, EmotionOptions):
+            return cls.spec
+        needed_gb = gpu_gb(options, CONVOLUTIONS_GB + SECOND_GB * options.batch_s)
+        return replace(cls.spec, gpu_gb=needed_gb, batch=VIDEOS_AT_ONCE)
 
     def load(self, device: str, profile: Profile) -> None:
-        """Read YAMNet from the model store: it says where the voice detector is wrong.
+        """Read YAMNet from the model store: it says where the voice detector is wrong. In the full profile a model too.
 
         Raises:
             ModelUnavailable: the weights are not there.
         """
         self._yamnet, _ = yamnet.load(profile)
+        self._rater: VoiceEmotion | None = None
+        if profile.name == "full":
+            local = locate(profile.models_dir, self.options.model, self.spec.name)
+            self._rater, self.model = load_wav2vec2(local, device, self.options, self.options.batch_s)
+            return
         self.model = ModelInfo(
             id="prosody to arousal (Bone, Lee and Narayanan 2014)",
             revision=self.spec.version,
@@ -123,6 +165,18 @@ class SpeechEmotion(Analyzer[list[SpokenStretch], EmotionReport]):
 
     def analyze(self, item: AudioTrack) -> list[SpokenStretch]:
         """Measure the stretches of speech of one part of the sound."""
+        return self.analyze_many([item])[0]
+
+    def analyze_many(self, items: Sequence[Item]) -> list[list[SpokenStretch]]:
+        """Measure the stretches of parts of any videos; a model hears all of them together."""
+        found = [self._spoken(item) for item in items if isinstance(item, AudioTrack)]
+        if self._rater is None:
+            return [[stretch for stretch, _ in own] for own in found]
+        ratings = iter(self._rater.rate([piece for own in found for _, piece in own]))
+        return [[replace(stretch, rating=next(ratings)) for stretch, _ in own] for own in found]
+
+    def _spoken(self, item: AudioTrack) -> list[tuple[SpokenStretch, Samples]]:
+        """The stretches in which somebody speaks, and their samples."""
         samples = np.nan_to_num(np.asarray(item.samples, np.float32))
         rate = item.sample_rate
         found = []
@@ -134,7 +188,7 @@ class SpeechEmotion(Analyzer[list[SpokenStretch], EmotionReport]):
             voice = voice_of(piece, rate)
             if spoken >= SPOKEN_MIN and spoken > sung and voice.voiced_s >= VOICED_S_MIN:
                 start_s, end_s = (item.start_s + at / rate for at in (stretch.start, stretch.end))
-                found.append(SpokenStretch(start_s, end_s, voice))
+                found.append((SpokenStretch(start_s, end_s, voice), piece))
         return found
 
     def summarize(self, parts: Sequence[list[SpokenStretch]], upstream: Upstream) -> EmotionReport:
@@ -223,13 +277,19 @@ def _segment(stretch: SpokenStretch, relative: float, brightness: float, sure: f
     width = pitch_range(voice.pitch)
     lively = float(np.tanh((width - USUAL_RANGE_ST) / USUAL_RANGE_ST))
     both = RELATIVE_WEIGHT * relative + (1 - RELATIVE_WEIGHT) * lively
-    return EmotionSegment(
-        start=stretch.start_s,
-        end=stretch.end_s,
+    rating = stretch.rating or Rating(
         arousal=0.5 + 0.5 * both,
         valence=0.5 - VALENCE_REACH * brightness,
         confidence=sure,
         valence_confidence=VALENCE_CONFIDENCE_MAX * sure / CONFIDENCE_MAX,
+    )
+    return EmotionSegment(
+        start=stretch.start_s,
+        end=stretch.end_s,
+        arousal=rating.arousal,
+        valence=rating.valence,
+        confidence=rating.confidence,
+        valence_confidence=rating.valence_confidence,
         pitch_st=float(np.median(voice.pitch)),
         pitch_range_st=width,
         level_db=float(np.median(voice.level)),
@@ -237,4 +297,5 @@ def _segment(stretch: SpokenStretch, relative: float, brightness: float, sure: f
         alpha_ratio_db=float(np.median(voice.alpha)),
         hammarberg_db=float(np.median(voice.hammarberg)),
         voiced_per_s=voice.onsets_per_s,
+        labels=[EmotionLabel(name=name, score=score) for name, score in rating.labels],
     )
