@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
@@ -28,6 +30,11 @@ logger = logging.getLogger(__name__)
 
 GPU_WAIT_S = 30.0
 """How long Ray may take to reserve the GPUs. Longer than this, somebody else holds them."""
+
+
+DEATH_NOTICED_S = 10.0
+"""How long Ray may take to see that a worker has died; on a busy machine that is seconds."""
+POLL_S = 0.2
 
 
 class RayPool(WorkerPool):
@@ -119,17 +126,41 @@ class _ActorReplica:
         self._actor, self._name = actor, name
 
     async def load(self) -> Outcome:
-        loaded: Outcome = await _answer(self._actor.load.remote(self._name))
+        loaded: Outcome = await self._answer(self._actor.load.remote(self._name))
         return loaded
 
     async def analyze(self, items: Sequence[BlockItem]) -> list[Outcome]:
         positions, blocks = [item.position for item in items], [item.block for item in items]
-        outcomes: list[Outcome] = await _answer(self._actor.analyze.remote(self._name, positions, *blocks))
+        outcomes: list[Outcome] = await self._answer(self._actor.analyze.remote(self._name, positions, *blocks))
         return outcomes
 
     async def summarize(self, parts: Sequence[Any], upstream: Upstream) -> Outcome:
-        report: Outcome = await _answer(self._actor.summarize.remote(self._name, list(parts), upstream))
+        report: Outcome = await self._answer(self._actor.summarize.remote(self._name, list(parts), upstream))
         return report
+
+    async def _answer(self, reference: Awaitable[Any]) -> Any:
+        try:
+            return await reference
+        except (ActorDiedError, ActorUnavailableError) as error:
+            logger.info("a worker died and its call is sent again: %s", error)
+            await self._replaced()
+            raise WorkerDied(f"the worker's process died ({type(error).__name__})") from None
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayActorError as error:
+            raise WorkerDied(f"the worker's process died ({type(error).__name__})") from None
+
+    async def _replaced(self) -> None:
+        """Wait until Ray has noticed the death. A call sent before that would count as a death of its own."""
+        deadline_s = time.monotonic() + DEATH_NOTICED_S
+        while time.monotonic() < deadline_s:
+            try:
+                await asyncio.wait_for(_plain(self._actor.load.remote(self._name)), DEATH_NOTICED_S)
+                return
+            except ActorUnavailableError:
+                await asyncio.sleep(POLL_S)
+            except (RayActorError, TimeoutError):
+                return  # ended for good, or busy loading: what is sent now waits for it
 
     def restart(self) -> None:
         ray.kill(self._actor, no_restart=False)
@@ -138,13 +169,5 @@ class _ActorReplica:
         ray.kill(self._actor)
 
 
-async def _answer(reference: Awaitable[Any]) -> Any:
-    try:
-        return await reference
-    except (ActorDiedError, ActorUnavailableError) as error:
-        logger.info("a worker died and its call is sent again: %s", error)
-        raise WorkerDied(f"the worker's process died ({type(error).__name__})") from None
-    except RayTaskError as error:
-        raise error.cause from None
-    except RayActorError as error:
-        raise WorkerDied(f"the worker's process died ({type(error).__name__})") from None
+async def _plain(reference: Awaitable[Any]) -> Any:
+    return await reference

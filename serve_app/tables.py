@@ -123,13 +123,21 @@ def plan_table(plan: Plan) -> Group:
     numbered = [*enumerate(plan.processes, 1)]
     process_of = {name: number for number, process in reversed(numbered) for name in process.names}
     for name, share in sorted(plan.shares.items(), key=lambda item: process_of[item[0]]):
-        gpu = (f"{share.gpu_gb:.1f}", ", ".join(str(index) for index in sorted(share.gpus))) if share.gpus else ("", "")
+        gpu = (f"{share.gpu_gb:.1f}", _devices(share.gpus)) if share.gpus else ("", "")
         cells = (process_of[name], share.replicas, f"{share.cpus:.2g}", *gpu)
         table.add_row(name, *(str(cell) for cell in cells))
     if not plan.machine.gpus_gb:
         return Group(head, table)
     left = ", ".join(f"{room:.1f}" for room in plan.free_gb())
     return Group(head, table, f"GB free on each GPU, of the {GPU_USABLE:.0%} that are planned with: {left}")
+
+
+def _devices(gpus: Sequence[int]) -> str:
+    """GPUs in few characters: 3, or 0, 2, or 0-7."""
+    first, last = min(gpus), max(gpus)
+    if last - first > 1 and len(set(gpus)) == last - first + 1:
+        return f"{first}-{last}"
+    return ", ".join(str(index) for index in sorted(gpus))
 
 
 def doctor_table(findings: Sequence[Finding]) -> Table:
