@@ -191,7 +191,7 @@ class GroundingDino(OpenVocabulary):
         outer = self._network.model
         kept: list[Any] = []
         hook = outer.text_backbone.register_forward_hook(lambda _module, _given, answer: kept.append(answer))
-        blank = torch.zeros(1, 3, 64, 64, device=self._setup.device, dtype=self._setup.dtype)
+        blank = torch.zeros(1, 3, 512, 512, device=self._setup.device, dtype=self._setup.dtype)
         with torch.inference_mode():
             self._network(pixel_values=blank, **self._words)
         hook.remove()
