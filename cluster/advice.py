@@ -1,8 +1,8 @@
 """What to set when the analyzers do not fit the GPUs: the exact settings, found by planning with them.
 
 Tried in this order, until the plan holds, at each step with the analyzer that takes most: smaller batches; the smaller
-choices of its own (a smaller model, then 8 and 4 bit); fewer replicas; leaving analyzers out. What then turns out not
-to be needed is taken back, the hardest first.
+choices of its own (a smaller model, then 8 and 4 bit); fewer replicas; leaving analyzers out, those of `LEAVE_OUT`
+first. What then turns out not to be needed is taken back, the hardest first.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from cluster.plan import Machine, Plan, plan_for
 from pipeline.errors import PlanError
 from pipeline.registry import AnalyzerClass, options_of, specs_of
-from pipeline.settings import Settings
+from pipeline.settings import LEAVE_OUT, Settings
 from pipeline.types import AnalyzerSpec
 
-Smaller = Callable[[str, Any], Sequence[tuple[bool, Mapping[str, Any]]]]
-"""(analyzer, its options) -> changes that take less memory, the mildest first, and whether each costs speed only."""
+Smaller = Callable[[str, Any], Sequence[tuple[int, Mapping[str, Any]]]]
+"""(analyzer, its options) -> what it costs (0 speed, 1 quality) and settings by dotted name, the mildest first."""
 Change = tuple[tuple[str, ...], Any]
 """(path of a setting, its value), for example (("analyzers", "blip2", "quantize"), "4bit")."""
 
@@ -141,8 +141,8 @@ def _measures(
     chosen: list[Change] = []
     while any(choices.values()):
         left = [name for name in sizes if choices[name]]
-        name = max(left, key=lambda name: (choices[name][0][0], sizes[name], name))
-        choice = [(("analyzers", name, option), value) for option, value in choices[name].pop(0)[1].items()]
+        name = max(left, key=lambda name: (-choices[name][0][0], sizes[name], name))
+        choice = [(tuple(setting.split(".")), value) for setting, value in choices[name].pop(0)[1].items()]
         paths = {path for path, _ in choice}
         tried = [one for one in chosen if one[0] not in paths] + choice
         size = _specs(classes, _with(settings, tried))[name].gpu_gb
@@ -150,12 +150,14 @@ def _measures(
             continue
         chosen, sizes[name] = tried, size
         yield from choice
-    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+    on_gpu = [name for name in sizes if sizes[name] > 0]
+    for name in sorted(on_gpu, key=lambda name: (-sizes[name], name)):
         for count in range(specs[name].replicas - 1, 0, -1):
             yield ("plan", name, "replicas"), count
     left_out = list(settings.disabled)
     needed = {other for spec in specs.values() for other in spec.after}
-    for name in sorted(sizes, key=lambda name: (name in needed, -sizes[name], name)):
+    missed = {name: place for place, name in enumerate(LEAVE_OUT)}  # those that are not named are missed more
+    for name in sorted(on_gpu, key=lambda name: (name in needed, missed.get(name, len(missed)), -sizes[name], name)):
         left_out = [*left_out, name]
         yield ("disabled",), left_out
 
@@ -167,7 +169,7 @@ def _needed(
     kept = list(changes)
     for path, value in reversed(changes):
         if path == ("disabled",):
-            for name in [name for name in value if name not in settings.disabled]:
+            for name in [name for name in reversed(value) if name not in settings.disabled]:
                 at = next(index for index, one in enumerate(kept) if one[0] == path)
                 fewer = [other for other in kept[at][1] if other != name]
                 tried = [*kept[:at], (path, fewer), *kept[at + 1 :]]

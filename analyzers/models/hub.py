@@ -129,33 +129,31 @@ def named_in(options: Options) -> list[HubModel]:
     return [model for model in named if model is not None]
 
 
-def smaller(analyzer: str, options: Options) -> list[tuple[bool, dict[str, Any]]]:
-    """Changes of an analyzer's settings that take less GPU memory, the mildest first (cluster/advice.py tries them).
+def smaller(analyzer: str, options: Options) -> list[tuple[int, dict[str, Any]]]:
+    """Settings under which an analyzer takes less GPU memory, the mildest first (cluster/advice.py tries them).
 
-    Half and a quarter of a batch; then smaller models of the manifest; then 8 and 4 bit of the smallest. Each holds
-    those before it. A folder of the user's own has no smaller model.
+    Each holds those before it. A folder of the user's own has no smaller model.
 
     Returns:
-        Whether a change costs speed only, and the settings that it changes.
+        What it costs (0 speed: half and a quarter of a batch; 1 quality: smaller models of the manifest, then 8 and 4
+        bit of the smallest), and the settings by their dotted names.
     """
-    if not isinstance(options, ModelOptions):
-        return []
-    choices: list[tuple[bool, dict[str, Any]]] = []
+    choices: list[tuple[int, dict[str, Any]]] = []
     base: dict[str, Any] = {}
+    known = find(options.model) if isinstance(options, ModelOptions) else None
     for divisor in (2, 4):
         for field in BATCH_FIELDS & type(options).model_fields.keys():
             bounds = [getattr(one, "ge", None) for one in type(options).model_fields[field].metadata]
             least = max((int(bound) for bound in bounds if bound is not None), default=1)
-            base |= {field: max(least, int(getattr(options, field)) // divisor)}
-            choices.append((True, dict(base)))
-    known = find(options.model)
+            base |= {f"analyzers.{analyzer}.{field}": max(least, int(getattr(options, field)) // divisor)}
+            choices.append((0, dict(base)))
     while known is not None and known.smaller is not None:
         known = find(known.smaller)
-        base |= {"model": known.name if known is not None else options.model}
-        choices.append((False, dict(base)))
-    if known is not None and known.quantizable:
+        base |= {f"analyzers.{analyzer}.model": known.name if known is not None else ""}
+        choices.append((1, dict(base)))
+    if known is not None and known.quantizable and isinstance(options, ModelOptions):
         widths: dict[str, tuple[str, ...]] = {"none": ("8bit", "4bit"), "8bit": ("4bit",), "4bit": ()}
-        choices += [(False, base | {"quantize": width}) for width in widths[options.quantize]]
+        choices += [(1, base | {f"analyzers.{analyzer}.quantize": width}) for width in widths[options.quantize]]
     return choices
 
 

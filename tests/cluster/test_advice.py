@@ -48,9 +48,9 @@ class Pose(toys.Toy):
 TOYS: dict[str, AnalyzerClass] = {"vlm": Vlm, "captions": Captions, "pose": Pose}
 
 
-def sizes_of_vlm(name: str, options: Any) -> list[tuple[bool, Mapping[str, Any]]]:
+def sizes_of_vlm(name: str, options: Any) -> list[tuple[int, Mapping[str, Any]]]:
     left = {"large": ["medium", "small"], "medium": ["small"], "small": []}
-    return [(False, {"size": size}) for size in left[options.size]] if name == "vlm" else []
+    return [(1, {"analyzers.vlm.size": size}) for size in left[options.size]] if name == "vlm" else []
 
 
 def advice_for(gpu_gb: float, settings: Settings = FULL) -> Advice:
@@ -166,5 +166,7 @@ def test_the_largest_model_is_advised_down_where_it_does_not_fit(name: str) -> N
     assert "object_detection" in plan.shares
 
 
-def test_on_24_gb_there_are_still_descriptions() -> None:
-    assert "qwen2_vl_temporal" in fitted(FULL, Machine(64, MACHINES["1x24"])).shares
+@pytest.mark.parametrize("name", ["1x16", "1x24"])
+def test_on_small_cards_there_are_still_descriptions_speech_and_objects(name: str) -> None:
+    shares = fitted(FULL, Machine(64, MACHINES[name])).shares
+    assert {"qwen2_vl_temporal", "speech_transcription", "object_detection", "text_overlay"} <= set(shares)
