@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from itertools import pairwise
@@ -17,6 +18,7 @@ from analyzers.models.hub import RANDOM_NOTE, LocalModel, ModelOptions
 from analyzers.models.vlm.engine import Engine, tidy
 from analyzers.models.vlm.family import Piece, Request
 from analyzers.models.vlm.llava import LlavaNextVideo, load_llava_next_video
+from analyzers.models.vlm.pictures import read_format
 from analyzers.models.vlm.windows import DESCRIBE
 from analyzers.video_llava import SAMPLES_MAX, VideoLlava, VideoLlavaOptions, from_jpeg, sampled, to_jpeg
 from pipeline.analyzer import Profile
@@ -115,6 +117,25 @@ def test_pictures_become_what_the_published_processor_makes_of_them(
     level = 1 / (255 * min(family.pictures.std))
     assert ours.shape == theirs.shape
     assert float((ours - theirs).abs().max()) <= 1.01 * level
+
+
+@pytest.mark.parametrize("layout", ["video_preprocessor_config.json", "preprocessor_config.json", "nested"])
+def test_every_layout_of_the_processors_files_is_read_as_transformers_reads_it(tmp_path: Path, layout: str) -> None:
+    from transformers import LlavaNextVideoVideoProcessor
+
+    said = {
+        "size": {"shortest_edge": 42}, "crop_size": {"height": 28, "width": 28}, "resample": 2,
+        "image_mean": [0.5, 0.4, 0.3], "image_std": [0.3, 0.2, 0.1],
+        "video_processor_type": "LlavaNextVideoVideoProcessor",
+    }  # fmt: skip
+    name, content = ("processor_config.json", {"video_processor": said}) if layout == "nested" else (layout, said)
+    (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    ours = read_format(LocalModel(tmp_path, "x", "local", "unknown"), "video", "crop")
+    theirs = LlavaNextVideoVideoProcessor.from_pretrained(tmp_path, local_files_only=True)
+    frames = noise(2, 80, 60)
+    levels = ours.normalized(ours.square(frames), "cpu", None)
+    expected = theirs(videos=[frames], return_tensors="pt").pixel_values_videos[0]
+    assert float((levels - expected).abs().max()) <= 1.01 / (255 * 0.1)
 
 
 def test_padding_shows_the_whole_of_an_upright_picture(checkpoint: LocalModel) -> None:

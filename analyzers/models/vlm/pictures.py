@@ -20,6 +20,8 @@ from analyzers.models.torch_runtime import unusable
 Fit = Literal["crop", "pad", "stretch"]
 """``crop``: the short side fits and the middle stays; ``pad``: the long side fits, on the mean colour; ``stretch``."""
 
+SIDE_PX_MAX: Final = 4096
+"""No such tower takes more; a file that says so is not believed."""
 _LEVELS: Final = 255.0
 _FILTERS: Final = {2: "bilinear", 3: "bicubic"}
 """PIL's numbers of the resampling filters that such processors use."""
@@ -31,6 +33,7 @@ class PictureFormat:
 
     Args:
         size_px: side of the square.
+        short_px: the short side before the middle is cut out (``crop`` only), at least `size_px`.
         mean: of each channel, 0..1.
         std: of each channel.
         fit: how a picture becomes square.
@@ -38,13 +41,14 @@ class PictureFormat:
     """
 
     size_px: int
+    short_px: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fit: Fit
     resample: str = "bicubic"
 
     def square(self, frames: npt.NDArray[np.uint8]) -> Any:
-        """A torch tensor uint8 [N, 3, S, S] of frames [N, H, W, 3]."""
+        """A torch tensor uint8 [N, 3, S, S] of frames [N, H, W, 3]; those that are such squares already stay."""
         import torch
 
         size = self.size_px
@@ -53,8 +57,11 @@ class PictureFormat:
         height, width = pixels.shape[-2:]
         if (height, width) == (size, size):
             return pixels.contiguous()
-        side = max(height, width) if self.fit == "pad" else min(height, width)
-        to = (size, size) if self.fit == "stretch" else (max(1, size * height // side), max(1, size * width // side))
+        to = (size, size)
+        if self.fit == "pad":
+            to = _scaled(height, width, size, max(height, width))
+        elif self.fit == "crop":
+            to = _scaled(height, width, self.short_px, min(height, width))
         if to != (height, width):
             pixels = torch.nn.functional.interpolate(
                 pixels.contiguous(), to, mode=self.resample, align_corners=False, antialias=True
@@ -83,6 +90,10 @@ class PictureFormat:
         return square
 
 
+def _scaled(height: int, width: int, to: int, side: int) -> tuple[int, int]:
+    return max(1, to * height // side), max(1, to * width // side)
+
+
 def read_format(model: LocalModel, kind: Literal["image", "video"], fit: Fit) -> PictureFormat:
     """The format that a checkpoint's processor files ask for, in the order in which transformers reads them.
 
@@ -91,17 +102,20 @@ def read_format(model: LocalModel, kind: Literal["image", "video"], fit: Fit) ->
     """
     said = _said(model, kind)
     try:
-        size: Any = said["size"]
-        if fit != "stretch":
-            size = said.get("crop_size") or size
-        size_px = int(size if isinstance(size, int) else size.get("height") or size["shortest_edge"])
+        short_px = size_px = _side(said["size"])
+        if fit != "stretch" and said.get("do_center_crop", True) and said.get("crop_size"):
+            size_px = _side(said["crop_size"])
         mean, std = (tuple(float(value) for value in said[name]) for name in ("image_mean", "image_std"))
         resample = _FILTERS[int(said.get("resample", 3))]
-        if len(mean) != 3 or len(std) != 3 or not 1 <= size_px <= 4096:
-            raise ValueError(f"{size_px} px, {len(mean)} channels")
+        if len(mean) != 3 or len(std) != 3 or not 1 <= size_px <= short_px <= SIDE_PX_MAX:
+            raise ValueError(f"{size_px} of {short_px} px, {len(mean)} channels")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unusable(model, f"the processor's files do not tell how pictures are normalized ({error})") from error
-    return PictureFormat(size_px, mean, std, fit, resample)
+    return PictureFormat(size_px, short_px, mean, std, fit, resample)
+
+
+def _side(size: Any) -> int:
+    return int(size if isinstance(size, int) else size.get("shortest_edge") or size["height"])
 
 
 def _said(model: LocalModel, kind: str) -> Mapping[str, Any]:
