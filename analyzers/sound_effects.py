@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from analyzers.methods.sound_events import Kind, SoundEvent, find_events, kind_of
 from analyzers.models import yamnet
+from analyzers.models.batches import in_threads, threads_for
 from analyzers.models.tagger import TagOptions, load_tagger, tag_spec
 from analyzers.models.voice import find_speech
 from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
@@ -111,6 +112,7 @@ class SoundEffects(Analyzer[EffectsPart, EffectsReport]):
             ModelUnavailable: the weights are not there.
         """
         self._tagger, model = load_tagger(profile, device, self.options, self.spec.name)
+        self._threads = threads_for(device)
         notes = [model.note, "for tags; times and kinds come from signal processing"]
         self.model = model.model_copy(update={"note": "; ".join(filter(None, notes))})
 
@@ -122,7 +124,8 @@ class SoundEffects(Analyzer[EffectsPart, EffectsReport]):
         """Effects of parts of any videos; the tagger hears all of them together."""
         tracks = [item for item in items if isinstance(item, AudioTrack)]
         sounds = [np.nan_to_num(np.asarray(track.samples, np.float32)) for track in tracks]
-        found = [_events(samples, track.sample_rate) for samples, track in zip(sounds, tracks, strict=True)]
+        rates = [track.sample_rate for track in tracks]
+        found = in_threads(list(zip(sounds, rates, strict=True)), lambda one: _events(*one), self._threads)
         # One patch that begins with the event, in which it weighs most.
         begins = [
             [max(0, round((event.start_s - 0.1) * track.sample_rate)) for event in events]

@@ -31,6 +31,7 @@ from pydantic import Field
 
 from analyzers.methods.prosody import Voice, pitch_range, voice_of
 from analyzers.models import yamnet
+from analyzers.models.batches import in_threads, threads_for
 from analyzers.models.hub import ModelOptions, gpu_gb, locate
 from analyzers.models.voice import Samples, Stretch, find_speech
 from analyzers.models.wav2vec2 import CONVOLUTIONS_GB, SECOND_GB, Rating, VoiceEmotion, load_wav2vec2
@@ -151,6 +152,7 @@ class SpeechEmotion(Analyzer[list[SpokenStretch], EmotionReport]):
             ModelUnavailable: the weights are not there.
         """
         self._yamnet, _ = yamnet.load(profile)
+        self._threads = threads_for(device)
         self._rater: VoiceEmotion | None = None
         if profile.name == "full":
             local = locate(profile.models_dir, self.options.model, self.spec.name)
@@ -169,7 +171,8 @@ class SpeechEmotion(Analyzer[list[SpokenStretch], EmotionReport]):
 
     def analyze_many(self, items: Sequence[Item]) -> list[list[SpokenStretch]]:
         """Measure the stretches of parts of any videos; a model hears all of them together."""
-        found = [self._spoken(item) for item in items if isinstance(item, AudioTrack)]
+        tracks = [item for item in items if isinstance(item, AudioTrack)]
+        found = in_threads(tracks, self._spoken, self._threads)
         if self._rater is None:
             return [[stretch for stretch, _ in own] for own in found]
         ratings = iter(self._rater.rate([piece for own in found for _, piece in own]))

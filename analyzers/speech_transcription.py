@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from analyzers.methods.pitch import median_pitch_hz
+from analyzers.models.batches import in_threads, threads_for
 from analyzers.models.hub import ModelOptions, gpu_gb, locate
 from analyzers.models.voice import (
     LANGUAGE_S_SURE,
@@ -140,9 +141,10 @@ class SpeechPart:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Neighbouring stretches of speech that are decoded at once: samples `start` to `end` of a track."""
+    """Neighbouring stretches of speech that are decoded at once: samples `start` to `end` of the track `number`."""
 
     track: AudioTrack
+    number: int
     stretches: list[Stretch]
     start: int
     end: int
@@ -193,6 +195,7 @@ class SpeechTranscription(Analyzer[SpeechPart, SpeechReport]):
             )
         else:
             self._whisper, self.model = embedded_whisper(profile.models_dir, device)
+        self._threads = threads_for(device)
         known = self._whisper.languages
         unknown = set(self.options.languages) - known
         if unknown and len(known) > 1:
@@ -210,20 +213,20 @@ class SpeechTranscription(Analyzer[SpeechPart, SpeechReport]):
     def analyze_many(self, items: Sequence[Item]) -> list[SpeechPart]:
         """Transcribe parts of any videos; their stretches go through the model together."""
         tracks = [item for item in items if isinstance(item, AudioTrack)]
-        found = [find_speech(track.samples) for track in tracks]
+        found = in_threads(tracks, lambda track: find_speech(track.samples), self._threads)
         languages = self._languages([track.samples for track in tracks], found)
         pieces = [
-            _Piece(track, window, *with_margins(window, track.samples), language)
-            for track, stretches, spoken in zip(tracks, found, languages, strict=True)
+            _Piece(track, number, window, *with_margins(window, track.samples), language)
+            for number, (track, stretches, spoken) in enumerate(zip(tracks, found, languages, strict=True))
             for window, language in windows(stretches, spoken)
         ]
-        parts = {id(track): SpeechPart(end_s=track.end_s) for track in tracks}
+        parts = [SpeechPart(end_s=track.end_s) for track in tracks]
         for piece, (decoded, score) in zip(pieces, self._decode(pieces), strict=True):
-            part = parts[id(piece.track)]
+            part = parts[piece.number]
             for sentence in sentences(on_the_clock(decoded.words, piece.start, piece.stretches)):
                 part.segments.append(_segment(sentence, piece.track, decoded, piece.language))
                 part.language_scores.append(score)
-        return [parts[id(track)] for track in tracks]
+        return parts
 
     def _languages(self, sounds: Sequence[Samples], found: Sequence[Sequence[Stretch]]) -> list[list[str]]:
         """The language of each stretch of each sound."""

@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.models.batches import in_batches
+from analyzers.models.batches import in_batches, in_threads, threads_for
 from analyzers.models.hub import LocalModel, locate
 from analyzers.models.recall import Recall
 from analyzers.models.store import ModelStore
@@ -160,6 +160,7 @@ class AstTagger:
         labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
         self._columns, self._folded = columns(labels, names)
         self._filters = mel_filters(int(model.config.num_mel_bins))
+        self._threads = threads_for(setup.device)
         self._recall = Recall(network, ANSWERS_KEPT)
 
     def scores_many(self, sounds: Sequence[Samples]) -> list[Scores]:
@@ -174,8 +175,10 @@ class AstTagger:
 
     def _scores(self, wanted: Sequence[tuple[Samples, Sequence[int]]]) -> list[Scores]:
         patches: list[Frames] = []
-        for samples, starts in wanted:
-            frames = fbank(samples, self._filters) if len(starts) else np.zeros((0, 0), np.float32)
+        made = in_threads([s for s, starts in wanted if len(starts)], lambda s: fbank(s, self._filters), self._threads)
+        spectra = iter(made)
+        for _, starts in wanted:
+            frames = next(spectra) if len(starts) else np.zeros((0, 0), np.float32)
             for start in starts:
                 # The last patch of a sound may begin behind its last whole frame.
                 first = min(start // STEP // HOP_FRAMES * HOP_FRAMES, max(0, len(frames) - 1))

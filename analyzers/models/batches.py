@@ -9,12 +9,29 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+# More: cores that other workers count on. Fewer: the GPU waits for features and voice activity, which the CPU makes.
+THREADS_BESIDE_GPU: Final = 4
 
 logger = logging.getLogger(__name__)
 
 Input = TypeVar("Input")
 Answer = TypeVar("Answer")
+
+
+def threads_for(device: str) -> int:
+    """How many threads prepare a model's input: several beside a GPU, the caller's own on a CPU."""
+    return THREADS_BESIDE_GPU if device.startswith("cuda") else 1
+
+
+def in_threads(inputs: Sequence[Input], prepare: Callable[[Input], Answer], threads: int) -> list[Answer]:
+    """`prepare` of each input, in order. It spends its time in numpy or onnxruntime, which let other threads run."""
+    if threads <= 1 or len(inputs) < 2:
+        return [prepare(one) for one in inputs]
+    with ThreadPoolExecutor(min(threads, len(inputs)), thread_name_prefix="prepare") as pool:
+        return list(pool.map(prepare, inputs))
 
 
 def in_batches(

@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.models.batches import like_by_like
+from analyzers.models.batches import in_threads, like_by_like, threads_for
 from analyzers.models.hub import LocalModel, ModelOptions
 from pipeline.errors import ModelUnavailable
 from pipeline.results import ModelInfo
@@ -146,7 +146,7 @@ class Whisper:
             num_workers=1,
             local_files_only=True,
         )
-        self._batch_size, self._step_s = batch_size, step_s
+        self._batch_size, self._step_s, self._threads = batch_size, step_s, threads_for(device)
         self._tokenizers: dict[str, Any] = {}
 
     @property
@@ -212,8 +212,9 @@ class Whisper:
         return np.asarray(np.pad(features, ((0, 0), (0, stretch.size - features.shape[1]))), np.float32)
 
     def _encode(self, batch: Sequence[_Stretch]) -> Any:
+        features = np.stack(in_threads(batch, self._features, self._threads))
         with _memory_named():
-            return self._whisper.encode(np.stack([self._features(stretch) for stretch in batch]))
+            return self._whisper.encode(features)
 
     def _detect(self, encoded: Any, count: int) -> list[dict[str, float]]:
         if not self._whisper.model.is_multilingual:

@@ -161,6 +161,16 @@ def test_effects_of_several_videos_are_as_each_alone(store: Path) -> None:
     assert effects.analyze_many(tracks) == [effects.analyze(track) for track in tracks]
 
 
+def test_threads_beside_a_gpu_make_the_same_input(
+    tagger: AstTagger, sounds: list[clips.Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = tagger.scores_many(sounds)
+    monkeypatch.setattr(tagger, "_threads", 3)
+    monkeypatch.setattr(tagger, "_recall", Recall("threads", ast_tagger.ANSWERS_KEPT))
+    for one, other in zip(alone, tagger.scores_many(sounds), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def narrow(monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
     """A GPU with room for so many patches."""
     import torch

@@ -160,6 +160,14 @@ def test_several_videos_report_as_each_alone(analyzer: SpeechEmotion) -> None:
             np.testing.assert_allclose(numbers([s.rating for s in own]), numbers([s.rating for s in alone]), atol=2e-6)
 
 
+def test_threads_beside_a_gpu_find_the_same(analyzer: SpeechEmotion, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracks = [clips.track(clips.speech()[start:], 0.0) for start in (0, 50_000, 80_000)]
+    one = analyzer.analyze_many(tracks)
+    monkeypatch.setattr(analyzer, "_threads", 3)
+    for own, other in zip(one, analyzer.analyze_many(tracks), strict=True):
+        np.testing.assert_array_equal(numbers([s.rating for s in own]), numbers([s.rating for s in other]))
+
+
 def test_where_nobody_speaks_the_model_is_not_asked(analyzer: SpeechEmotion) -> None:
     report = analyzer.summarize([analyzer.analyze(clips.track(clips.not_speech()["song"]))], Upstream(FACTS))
     assert (report.segments, report.summary.arousal) == ([], None)

@@ -93,7 +93,9 @@ def test_clips_together_say_what_each_says_alone_in_any_order(
     analyzer: SpeechTranscription, tracks: list[AudioTrack], together: list[SpeechPart]
 ) -> None:
     assert [analyzer.analyze(track) for track in tracks] == together
+    analyzer._threads = analyzer._whisper._threads = 3  # as beside a GPU
     assert analyzer.analyze_many(tracks[::-1])[::-1] == together
+    analyzer._threads = analyzer._whisper._threads = 1
 
 
 def test_stretches_of_several_clips_share_a_call(
@@ -103,12 +105,9 @@ def test_stretches_of_several_clips_share_a_call(
     sizes: list[int] = []
     encode = whisper._whisper.encode
     monkeypatch.setattr(whisper._whisper, "encode", lambda batch: (sizes.append(len(batch)), encode(batch))[1])
-    analyzer.analyze_many(tracks[:2])
-    together, sizes[:] = len(sizes), []
-    for track in tracks[:2]:
-        analyzer.analyze(track)
-    assert together < len(sizes)
-    assert max(sizes) <= REAL.batch_size
+    analyzer.analyze_many([tracks[0]] * 3)
+    assert 3 <= max(sizes) <= REAL.batch_size
+    assert sum(sizes) % 3 == 0
 
 
 def test_what_memory_has_no_room_for_is_tried_in_halves(
@@ -124,7 +123,7 @@ def test_what_memory_has_no_room_for_is_tried_in_halves(
         return encode(batch)
 
     monkeypatch.setattr(whisper._whisper, "encode", narrow)
-    assert analyzer.analyze_many(tracks[:2]) == together[:2]
+    assert analyzer.analyze_many([tracks[1]] * 3) == [together[1]] * 3
     assert max(sizes) > 2
 
 
