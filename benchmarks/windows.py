@@ -75,14 +75,15 @@ def one_by_one(model: Any, processor: Any, text: str, windows: Sequence[Window],
 
 
 def engine_way(
-    family: QwenFamily, requests: Sequence[Request], *, share: bool, together: bool
+    family: QwenFamily, batches: Sequence[FrameBatch], text: str, tokens: int, *, share: bool, together: bool
 ) -> tuple[list[str], Figures]:
-    """The engine, with the memory of one run only."""
+    """The engine, with the memory of one run only, from chunks to texts."""
     from analyzers.models.vlm.engine import ANSWERS, FEATURES
 
     FEATURES.clear()
     ANSWERS.clear()
     engine = Engine(family, share=share)
+    requests = [Request(text, window.pieces, tokens, tokens) for batch in batches for window in windows_of(batch)]
     if together:
         return engine.answer(requests), engine.figures
     return [engine.answer([request])[0] for request in requests], engine.figures
@@ -103,10 +104,9 @@ def measure(runs: int, tokens: int, places: int) -> tuple[dict[str, float], dict
         family, setup = load_qwen(local, "cpu", ModelOptions(model=str(path)), places * 28 * 28)
         model = transformers.Qwen2VLForConditionalGeneration.from_pretrained(path).eval()
         processor = transformers.AutoProcessor.from_pretrained(path)
-    windows = [window for batch in video() for window in windows_of(batch)]
-    text = f"{PROMPT} {SCENE_TEXT}"
-    requests = [Request(text, window.pieces, tokens, tokens) for window in windows]
-    prompt = family.prompt(requests[0])
+    batches, text = video(), f"{PROMPT} {SCENE_TEXT}"
+    windows = [window for batch in batches for window in windows_of(batch)]
+    prompt = family.prompt(Request(text, windows[0].pieces))
     print(
         f"{len(windows)} windows, {len(prompt)} prompt tokens ({int(prompt.places.sum())} of pictures), {tokens} new; "
         f"parameters: vision {family.vision_parameters / 1e6:.2f} M, decoder {family.decoder_parameters / 1e6:.2f} M; "
@@ -116,7 +116,7 @@ def measure(runs: int, tokens: int, places: int) -> tuple[dict[str, float], dict
     figures: dict[str, Figures] = {}
 
     def run(name: str, share: bool, together: bool) -> list[str]:
-        answers, figures[name] = engine_way(family, requests, share=share, together=together)
+        answers, figures[name] = engine_way(family, batches, text, tokens, share=share, together=together)
         return answers
 
     ways: dict[str, Callable[[], list[str]]] = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
@@ -31,6 +31,8 @@ CLASSES: Final = {
 PIXELS_MIN: Final = 56 * 56
 """A smaller frame is enlarged to this, as the published processors do."""
 VIDEO: Final = "<|video_pad|>"
+PROMPTS_KEPT: Final = 64
+"""Prompts that are remembered: the windows of a video have one in common."""
 ASPECT_MAX: Final = 200
 """The published processors refuse pictures that are longer than this many widths."""
 
@@ -60,6 +62,7 @@ class QwenFamily(Family):
     video_token: int = 0
     temporal_step: float = 1.0
     deep: bool = False
+    _prompts: dict[Any, Prompt] = field(default_factory=dict, repr=False)
 
     frames_per_piece: ClassVar[int] = 2
 
@@ -118,6 +121,15 @@ class QwenFamily(Family):
     def prompt(self, request: Request) -> Prompt:
         """The chat template's words around the pieces as one video, with positions as the model's own code gives."""
         grids = [tuple(side // self.merge for side in self.grid_of(piece)) for piece in request.pieces]
+        known = self._prompts.get((request.text, *grids))
+        if known is not None:
+            return known
+        if len(self._prompts) >= PROMPTS_KEPT:
+            self._prompts.clear()
+        made = self._prompts[request.text, *grids] = self._prompt(request, grids)
+        return made
+
+    def _prompt(self, request: Request, grids: Sequence[tuple[int, ...]]) -> Prompt:
         content: list[dict[str, str]] = [{"type": "video"}] if request.pieces else []
         content.append({"type": "text", "text": without_special(request.text, self.tokenizer)})
         text = self.tokenizer.apply_chat_template(
