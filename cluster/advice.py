@@ -1,8 +1,8 @@
 """What to set when the analyzers do not fit the GPUs: the exact settings, found by planning with them.
 
 Tried in this order, until the plan holds, at each step with the analyzer that takes most: smaller batches; the smaller
-choices of its own (a smaller model, then 8 and 4 bit); fewer replicas; leaving analyzers out, those of `LEAVE_OUT`
-first. What then turns out not to be needed is taken back, the hardest first.
+choices of its own (a smaller model, then 8 and 4 bit; the CPU); fewer replicas; leaving analyzers out, those of
+`LEAVE_OUT` first. What then turns out not to be needed is taken back, the hardest first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.settings import LEAVE_OUT, Settings
 from pipeline.types import AnalyzerSpec
 
 Smaller = Callable[[str, Any], Sequence[tuple[int, Mapping[str, Any]]]]
-"""(analyzer, its options) -> what it costs (0 speed, 1 quality) and settings by dotted name, the mildest first."""
+"""(analyzer, options) -> what it costs (0 speed, 1 quality, 2 the GPU) and settings by dotted name, mildest first."""
 Change = tuple[tuple[str, ...], Any]
 """(path of a setting, its value), for example (("analyzers", "blip2", "quantize"), "4bit")."""
 

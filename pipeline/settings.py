@@ -73,8 +73,8 @@ TOGETHER_ON_GPU: Final = [
 COSTLY: Final = ["qwen2_vl_temporal", "video_llava", "blip2", "text_overlay", "speech_transcription"]
 """Those that would be the last to finish, the costliest first."""
 LEAVE_OUT: Final = ["video_llava", "blip2", "background_segmentation", "product_detection", "speech_emotion"]
-"""What the plan advises to leave out first where GPUs are too small: qwen2_vl_temporal describes too, and the others are
-missed least for what they take."""
+"""What the plan advises to leave out first where GPUs are too small: qwen2_vl_temporal describes too, and the others
+are missed least for what they take."""
 
 
 class RaySettings(BaseModel):

@@ -136,7 +136,8 @@ def smaller(analyzer: str, options: Options) -> list[tuple[int, dict[str, Any]]]
 
     Returns:
         What it costs (0 speed: half and a quarter of a batch; 1 quality: smaller models of the manifest, then 8 and 4
-        bit of the smallest), and the settings by their dotted names.
+        bit of the smallest; 2 the GPU: one that has no hub model, but weights of a package, runs on a CPU too), and the
+        settings by their dotted names.
     """
     choices: list[tuple[int, dict[str, Any]]] = []
     base: dict[str, Any] = {}
@@ -154,6 +155,8 @@ def smaller(analyzer: str, options: Options) -> list[tuple[int, dict[str, Any]]]
     if known is not None and known.quantizable and isinstance(options, ModelOptions):
         widths: dict[str, tuple[str, ...]] = {"none": ("8bit", "4bit"), "8bit": ("4bit",), "4bit": ()}
         choices += [(1, base | {f"analyzers.{analyzer}.quantize": width}) for width in widths[options.quantize]]
+    if not isinstance(options, ModelOptions):
+        choices.append((2, {f"plan.{analyzer}.gpu_gb": 0.0}))
     return choices
 
 
