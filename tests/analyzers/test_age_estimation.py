@@ -10,7 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from analyzers.age_estimation import QUALITY_GOOD, AgeEstimation, AgePart, AgeReport, AgeSample, Sight, together
+from analyzers.age_estimation import (
+    QUALITY_GOOD,
+    AgeEstimation,
+    AgePart,
+    AgeReport,
+    AgeSample,
+    MeshReader,
+    Sight,
+    together,
+)
 from analyzers.models.faces import Face, letterbox, small
 from pipeline.analyzer import Profile
 from pipeline.errors import ModelUnavailable
@@ -85,13 +94,15 @@ def test_every_second_sample_is_looked_at_and_the_best_sight_of_each_face_is_rea
     analyzer: AgeEstimation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[float] = []
-    network = analyzer._age
+    reader = analyzer._reader
+    assert isinstance(reader, MeshReader)
+    network = reader._age
 
     def counted(crop: Picture) -> float:
         read.append(network(crop))
         return read[-1]
 
-    monkeypatch.setattr(analyzer, "_age", counted)
+    monkeypatch.setattr(reader, "_age", counted)
     picture = view("obama.jpg")
     blurred = np.asarray(cv2.GaussianBlur(picture, (0, 0), 5), np.uint8)
     part = analyzer.analyze(batch(blurred, blurred, picture, picture))
