@@ -62,9 +62,9 @@ def examine(settings: Settings) -> list[Finding]:
     sizes = gpu_sizes_gb()
     found = ", ".join(f"{size:.0f} GB" for size in sizes) or "none"
     remedy = "the full profile wants a GPU and its driver; the embedded profile needs none"
-    findings.append(Finding("GPU", bool(sizes), found, remedy, needed=False))
+    findings.append(Finding("GPU", bool(sizes), found, remedy, needed=settings.profile == "full"))
     if settings.profile == "full":
-        findings += _full_profile(settings, this_machine(gpus_gb=sizes))
+        findings += _full_profile(settings, this_machine(gpus_gb=sizes or tuple(settings.ray.logical_gpus_gb)))
     return findings
 
 

@@ -177,6 +177,54 @@ def test_plan_shows_fractions_for_other_machines(tmp_path: Path) -> None:
     assert "16 CPUs, GPUs: 24 GB, 24 GB" in done.stdout
 
 
+def test_a_plan_that_does_not_fit_is_one_line_with_the_settings_that_do(tmp_path: Path) -> None:
+    done = reelscope("plan", "--profile", "full", "--gpus", "16", "--cpus", "16", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "GB too little" in done.stderr
+    assert "it fits with analyzers." in done.stderr
+
+
+def test_the_settings_that_fit_are_a_file_for_the_next_call(tmp_path: Path) -> None:
+    fit = reelscope("plan", "--profile", "full", "--gpus", "16", "--cpus", "16", "--fit", cwd=tmp_path)
+    assert fit.returncode == 0, fit.stderr
+    (tmp_path / "fit.toml").write_text(fit.stdout)
+    done = reelscope("plan", "--config", tmp_path / "fit.toml", "--gpus", "16", "--cpus", "16", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "qwen2_vl_temporal" in done.stdout
+    assert "video_llava" not in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+def test_the_doctor_of_the_full_profile_looks_at_libraries_weights_gpus_and_the_plan(tmp_path: Path) -> None:
+    done = reelscope("doctor", "--profile", "full", "--models-dir", tmp_path / "none", cwd=tmp_path, COLUMNS="400")
+    assert done.returncode == 1, "the weights are missing"
+    for said in ("torch", "transformers", "weights qwen2_vl_2b_instruct", "GPU", "plan"):
+        assert said in done.stdout
+    assert "reelscope models fetch qwen2_vl_2b_instruct (4.4 GB), or set `model` to a folder" in done.stdout
+
+
+def test_models_are_listed_at_eighty_columns_with_what_may_be_used_commercially(tmp_path: Path) -> None:
+    done = reelscope("models", "list", "--models-dir", tmp_path / "none", cwd=tmp_path, COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    assert "* qwen2_vl_2b_instruct" in done.stdout
+    assert "not for" in done.stdout
+    assert "commercial use" in done.stdout
+
+
+def test_verify_of_the_embedded_profile_asks_for_none_of_the_full_one(tmp_path: Path) -> None:
+    from analyzers.models.store import ModelStore
+    from pipeline.settings import Settings
+    from serve_app.models import all_there
+
+    shipped = ModelStore(Settings().models_dir).entries()
+    embedded = [entry for entry in shipped if entry.model.profile == "embedded"]
+    assert all_there(Settings(), embedded, []) == all(entry.state == "present" for entry in embedded)
+    packaged = [entry for entry in shipped if entry.model.profile == "full"]
+    assert all_there(Settings(), packaged, [])
+
+
 def test_models_list_names_source_and_licence(tmp_path: Path) -> None:
     done = reelscope("models", "list", cwd=tmp_path, COLUMNS="220")
     assert done.returncode == 0
