@@ -287,6 +287,8 @@ def test_bounds_are_refused_beyond(family: QwenFamily, pieces: list[Piece]) -> N
         Request("x", (), 0, 0)
     with pytest.raises(ValueError, match="new_tokens_min"):
         Request("x", (), 4, 5)
+    with pytest.raises(ValueError, match="may look at 64 pieces, got 65"):
+        Request("x", (pieces[0],) * 65)
     with pytest.raises(ValueError, match=f"{PROMPT_TOKENS_MAX} tokens, got"):
         Engine(family).answer([Request("so " * PROMPT_TOKENS_MAX, (), 4)])
 

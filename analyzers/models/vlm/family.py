@@ -14,10 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
+
+PIECES_MAX: Final = 64
+"""Pieces of one request; each is bounded in pixels by its family."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,8 @@ class Request:
     def __post_init__(self) -> None:
         if not 0 <= self.new_tokens_min <= self.new_tokens_max:
             raise ValueError(f"0 <= new_tokens_min <= new_tokens_max, got {self.new_tokens_min}, {self.new_tokens_max}")
+        if len(self.pieces) > PIECES_MAX:
+            raise ValueError(f"a request may look at {PIECES_MAX} pieces, got {len(self.pieces)}")
         if self.new_tokens_max < 1:
             raise ValueError(f"new_tokens_max must be >= 1, got {self.new_tokens_max}")
 
