@@ -19,8 +19,9 @@ from pipeline.results import ModelInfo
 
 logger = logging.getLogger(__name__)
 
-_LOADING = threading.Lock()
-"""transformers sets torch's defaults while it loads: of two models in two threads, one would lack its tied weights."""
+LOADING = threading.RLock()
+"""One model loads at a time in a process. transformers sets torch's defaults while it loads: of two models in two
+threads, one would lack its tied weights; and its modules, imported where they are first named, import each other."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def load_pretrained(model_class: Any, model: LocalModel, setup: Runtime, **more:
     from safetensors import SafetensorError
 
     try:
-        with _LOADING:
+        with LOADING:
             loaded, found = model_class.from_pretrained(
                 model.folder,
                 local_files_only=True,

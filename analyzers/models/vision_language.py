@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from analyzers.models.hub import LocalModel, ModelOptions, gpu_gb, locate
+from analyzers.models.torch_runtime import LOADING
 from analyzers.models.vlm.engine import Engine
 from analyzers.models.vlm.family import Family, Piece, Request
 from pipeline.analyzer import Analyzer, Options, Part, Profile, ProfileName
@@ -146,7 +147,9 @@ class Describer(Analyzer[Part, DescriptionReport]):
         if not isinstance(self.options, DescribingOptions):
             raise ModelUnavailable(f"{self.spec.name} cannot load its model yet; leave it out with `disabled`")
         model = locate(profile.models_dir, self.options.model, self.spec.name)
-        self.engine = Engine(self.make_family(model, device), tokens_per_batch=self.options.tokens_per_batch)
+        with LOADING:
+            family = self.make_family(model, device)
+        self.engine = Engine(family, tokens_per_batch=self.options.tokens_per_batch)
 
 
 class VisionLanguage(Describer[tuple[Told, ...]]):
