@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -149,6 +149,7 @@ class AgeOptions(ModelOptions):
     which needs onnxruntime-gpu in place of onnxruntime."""
 
     model: str = "insightface_buffalo_l"
+    quantize: Literal["none"] = "none"
     gpu: bool = False
 
 

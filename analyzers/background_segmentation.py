@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from analyzers.methods.surroundings import Decision, Setting, decide, settings_over_time
 from analyzers.models import segformer
@@ -70,6 +70,7 @@ class BackgroundOptions(ModelOptions):
     """`model` of the full profile: a SegFormer trained on ADE20K."""
 
     model: str = "segformer_b2_ade"
+    quantize: Literal["none"] = "none"
 
 
 class BackgroundSegmentation(Analyzer[BackgroundPart, BackgroundReport]):

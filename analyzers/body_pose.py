@@ -8,7 +8,7 @@ pose detector costs a third of the SSD but found 1 of 3 and 1 of 2 people in pho
 A person is only claimed where the network found one and MoveNet finds enough joints inside of it. Posture and gestures:
 analyzers/methods/posture.py. Tracks: analyzers/models/tracking.py, as in object_detection.
 
-Full profile: YOLO pose (analyzers/models/yolo.py) finds people and their joints in every sample at once; the same joints
+Full profile: YOLO pose (analyzers/models/yolo.py) finds people and joints in every sample at once; the same joints
 must be evident, and everything after that is the same.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 
@@ -107,6 +107,7 @@ class BodyPoseOptions(ModelOptions):
     """`model` of the full profile: ``yolov8``, ``yolo11`` or ``yolo26`` with a size and ``-pose``, or a folder."""
 
     model: str = "yolo11m-pose"
+    quantize: Literal["none"] = "none"
 
 
 class BodyPose(Analyzer[PosePart, PoseReport]):

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +115,7 @@ class ObjectDetectionOptions(ModelOptions):
     """
 
     model: str = "yolo11m"
+    quantize: Literal["none"] = "none"
     score_min: float | None = None
 
 

@@ -160,6 +160,7 @@ class ProductOptions(ModelOptions):
     English; `score_min`: its least score, 0..1."""
 
     model: str = "owlv2_base"
+    quantize: Literal["none"] = "none"
     queries: Annotated[tuple[Query, ...], Field(min_length=1, max_length=64)] = tuple(
         name for names in QUERIES.values() for name in names
     )
