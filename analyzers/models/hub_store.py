@@ -23,6 +23,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyzers.models.download import POLL_S, bytes_below
@@ -194,7 +195,8 @@ class HubStore:
         plans = [(model, *_listing(hub, model)) for model in absent]
         self._check_disk([(model, sum(file.bytes for file in files)) for model, _, files in plans])
         for model, revision, files in plans:
-            self._fetch(hub, model, revision, files, on_progress)
+            with _claimed(self._partial(model), model):
+                self._fetch(hub, model, revision, files, on_progress)
         return [model.name for model in absent]
 
     def _fetch(
@@ -238,6 +240,25 @@ class HubStore:
 
     def _partial(self, model: HubModel) -> Path:
         return self.models_dir / f"{PARTIAL_PREFIX}{model.name}"
+
+
+@contextlib.contextmanager
+def _claimed(partial: Path, model: HubModel) -> Iterator[None]:
+    """Say, while it lasts, that this process fetches a model.
+
+    Raises:
+        ModelUnavailable: another one does.
+    """
+    mark = partial.with_name(f"{partial.name}.owner")
+    owner = mark.read_text(encoding="utf-8") if mark.is_file() else ""
+    if owner.isdigit() and int(owner) != os.getpid() and psutil.pid_exists(int(owner)):
+        raise ModelUnavailable(f"{model.name} is being fetched by process {owner}; wait for it, or end it")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(str(os.getpid()), encoding="utf-8")
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
 
 
 def _client() -> Any:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -211,6 +212,16 @@ def test_an_interrupted_fetch_goes_on_with_the_files_that_are_missing(hub: Hub, 
     assert models.fetch(["m"]) == ["m"]
     assert (hub.downloads("a.safetensors"), hub.downloads("b.safetensors")) == (1, 1)
     assert models.verify()[0].state == "present"
+
+
+def test_two_processes_do_not_fetch_the_same_model(hub: Hub, tmp_path: Path) -> None:
+    mark = tmp_path / ".partial-m.owner"
+    mark.write_text(str(os.getppid()))
+    with pytest.raises(ModelUnavailable, match=f"m is being fetched by process {os.getppid()}"):
+        store(tmp_path).fetch(["m"])
+    mark.write_text(str(2**22 + 7))  # one that is no more
+    assert store(tmp_path).fetch(["m"]) == ["m"]
+    assert not mark.exists()
 
 
 def test_a_file_with_another_sum_than_the_hub_states_is_refused(hub: Hub, tmp_path: Path) -> None:
