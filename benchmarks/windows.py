@@ -66,7 +66,7 @@ def one_by_one(model: Any, processor: Any, text: str, windows: Sequence[Window],
         chat = processor.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         frames = np.concatenate([piece.frames for piece in window.pieces])
         given = processor(text=[chat], videos=[frames], return_tensors="pt", do_sample_frames=False, size=size,
-                          cap_pixels_per_frame=False)  # fmt: skip
+                          cap_pixels_per_frame=False).to(model.device)  # fmt: skip
         with torch.inference_mode():
             made = model.generate(**given, do_sample=False, max_new_tokens=tokens, min_new_tokens=tokens)
         new = made[0, given["input_ids"].shape[1] :]
