@@ -25,6 +25,8 @@ NO_MAX: Final = 0.1
 """Probability below which, all through a transition, there is none. On 12 films of 66 known ones the least is 0.23."""
 REACH_S: Final = 0.1
 """How far the network's and the classical detectors' times of one transition may be apart."""
+AROUND_S: Final = 0.3
+"""What is shown this long before and after is compared: longer than a flash."""
 CUT_PICTURES: Final = 2
 """The network marks the one or two pictures around a cut, and more of anything slower."""
 SINGLE_MIN: Final = 0.75
@@ -90,25 +92,27 @@ def _added(film: Film, pts_s: npt.NDArray[np.float64], single: Floats, told: Flo
         if at_once and float(single[first : last + 1].max()) < SINGLE_MIN:
             continue
         start_s, end_s = float(pts_s[first]), float(pts_s[min(last + 1, len(pts_s) - 1)])
-        before = int(np.searchsorted(film.pts_s, start_s - REACH_S))
-        after = min(int(np.searchsorted(film.pts_s, end_s + REACH_S)), len(film.pts_s) - 1)
-        if not _another_picture(film, before, after):
+        before = np.flatnonzero((film.pts_s >= start_s - AROUND_S) & (film.pts_s < start_s) & (film.plain == 0))
+        after = np.flatnonzero((film.pts_s > end_s) & (film.pts_s <= end_s + AROUND_S) & (film.plain == 0))
+        if not _another_picture(film, before[:: 1 + len(before) // 4], after[:: 1 + len(after) // 4]):
             continue
         peak = first + int(np.argmax(told[first : last + 1]))
         score = float(told[peak])
         if at_once:
             # The network marks the last old picture; the cut is the first new one, where the step is.
-            near = np.arange(before + 1, after + 1)
-            time_s = float(film.pts_s[near[int(np.argmax(film.step[near]))]]) if len(near) else end_s
-            added.append(Transition(time_s, "cut", score, float(start_s), max(time_s, start_s)))
+            near = np.flatnonzero(np.abs(film.pts_s - end_s) <= REACH_S)
+            time_s = float(film.pts_s[near[int(np.argmax(film.step[near]))]])
+            added.append(Transition(time_s, "cut", score, min(start_s, time_s), time_s))
         else:
             added.append(Transition((start_s + end_s) / 2, "dissolve", score, start_s, end_s))
     return added
 
 
-def _another_picture(film: Film, before: int, after: int) -> bool:
-    """Whether two frames show something, and not the same, moved or enlarged."""
-    if film.plain[before] or film.plain[after]:
+def _another_picture(film: Film, before: npt.NDArray[np.intp], after: npt.NDArray[np.intp]) -> bool:
+    """Whether the frames before and after show something, and none of them the same, moved or enlarged."""
+    if not len(before) or not len(after):
         return False
-    one, two = film.grid[before], film.grid[after]
-    return float(likeness(one[None], two[None])[0]) <= SAME and likeness_under_zoom(one, two) <= SAME
+    ones, twos = np.repeat(before, len(after)), np.tile(after, len(before))
+    if float(likeness(film.grid[ones], film.grid[twos]).max()) > SAME:
+        return False  # a flash or a glitch: the picture comes back
+    return likeness_under_zoom(film.grid[before[-1]], film.grid[after[0]]) <= SAME

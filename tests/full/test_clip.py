@@ -95,7 +95,7 @@ def test_a_picture_is_prepared_as_the_official_processor_does(network: Clip, sto
     for picture in (photo("bus.jpg"), photo("zidane.jpg")[:333, :333]):
         for square in squares(picture):
             theirs = official(images=square.copy(), return_tensors="np")["pixel_values"]
-            np.testing.assert_allclose(network.prepare(square[None]).numpy(), theirs, atol=1e-5)
+            np.testing.assert_allclose(network.prepare(square[None].copy()).numpy(), theirs, atol=1e-5)
 
 
 def test_likelihoods_are_those_of_the_official_model_and_processor(network: Clip, store: Path) -> None:
