@@ -7,7 +7,7 @@ FULL := .venv-full
 UV := $(BIN)/uv pip install -q --python $(BIN)/python
 MEDIA := .cache/media
 
-.PHONY: demo test test-embedded test-full check format bench bench-truth schema lock clean
+.PHONY: demo test test-embedded test-full check format bench bench-gpu bench-truth schema lock clean
 
 demo: $(VENV)/.base
 	$(BIN)/reelscope models fetch
@@ -23,6 +23,7 @@ test-embedded: $(VENV)/.dev
 # The models of the full profile need torch (7 GB), which the embedded profile must work without: another environment.
 test-full: $(FULL)/.full
 	$(FULL)/bin/reelscope models fetch
+	$(FULL)/bin/reelscope models fetch easyocr_english transnet_v2
 	$(FULL)/bin/python -m pytest tests/full
 
 check: $(VENV)/.dev
@@ -31,6 +32,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/boundary
 	$(BIN)/python -m pipeline.schema --check
+	$(BIN)/python -m serve_app.models_doc --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -40,12 +42,18 @@ bench: $(VENV)/.dev
 	$(BIN)/reelscope models fetch
 	$(BIN)/python -m benchmarks.run
 
+bench-gpu: $(FULL)/.full
+	$(FULL)/bin/reelscope models fetch
+	$(FULL)/bin/reelscope models fetch easyocr_english transnet_v2
+	$(FULL)/bin/python -m benchmarks.gpu
+
 bench-truth: $(VENV)/.dev
 	$(BIN)/reelscope models fetch
 	$(BIN)/python -m benchmarks.truth
 
 schema: $(VENV)/.base
 	$(BIN)/python -m pipeline.schema
+	$(BIN)/python -m serve_app.models_doc
 
 # Lock files carry names, versions and hashes only, never a registry's address.
 lock: $(VENV)/.uv
