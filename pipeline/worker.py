@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ OUT_OF_MEMORY = (
     "failed to allocate memory",  # onnxruntime's CUDA arena
 )
 """What the libraries' errors say, in lower case, that are not named OutOfMemoryError."""
+_LOADING = threading.Lock()
+"""One analyzer loads at a time in a process. transformers sets torch's defaults while it loads: of two models in two
+threads, one would lack its tied weights; and its modules, imported where they are first named, import each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,8 @@ class AnalyzerWorker:
         return self._timed(lambda: self._summarize(parts, upstream))
 
     def _load(self) -> ModelInfo:
-        self._analyzer.load(self._device, self._profile)
+        with _LOADING:
+            self._analyzer.load(self._device, self._profile)
         return self._analyzer.model
 
     def _summarize(self, parts: Sequence[Any], upstream: Upstream) -> Report[Any, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +17,6 @@ from pipeline.errors import ModelUnavailable
 from pipeline.results import ModelInfo
 
 logger = logging.getLogger(__name__)
-
-LOADING = threading.RLock()
-"""One model loads at a time in a process. transformers sets torch's defaults while it loads: of two models in two
-threads, one would lack its tied weights; and its modules, imported where they are first named, import each other."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +122,14 @@ def load_pretrained(model_class: Any, model: LocalModel, setup: Runtime, **more:
     from safetensors import SafetensorError
 
     try:
-        with LOADING:
-            loaded, found = model_class.from_pretrained(
-                model.folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-                **arguments,
-            )
+        loaded, found = model_class.from_pretrained(
+            model.folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **arguments,
+        )
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         if "OutOfMemory" in type(error).__name__:
             raise  # the files are well

@@ -16,11 +16,10 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from analyzers.models.hub import LocalModel, ModelOptions, gpu_gb, locate
-from analyzers.models.torch_runtime import LOADING
 from analyzers.models.vlm.engine import Engine
 from analyzers.models.vlm.family import Family, Piece, Request
 from pipeline.analyzer import Analyzer, Options, Part, Profile, ProfileName
-from pipeline.errors import ModelUnavailable, NotApplicable
+from pipeline.errors import NotApplicable
 from pipeline.results import Report, Segment, Summary, Upstream
 from pipeline.types import AnalyzerSpec, FrameBatch, Item, View
 
@@ -122,9 +121,7 @@ class Describer(Analyzer[Part, DescriptionReport]):
 
     def make_family(self, model: LocalModel, device: str) -> Family:
         """Load the architecture and set `self.model`."""
-        raise ModelUnavailable(
-            f"{self.spec.name} cannot load its model yet; leave it out with `disabled`, or use the embedded profile"
-        )
+        raise NotImplementedError
 
     @classmethod
     def spec_for(cls, profile: ProfileName, options: Options) -> AnalyzerSpec:
@@ -144,11 +141,9 @@ class Describer(Analyzer[Part, DescriptionReport]):
         """See `Analyzer.load`."""
         if profile.name == "embedded":
             raise NotApplicable(NO_WEIGHTS)
-        if not isinstance(self.options, DescribingOptions):
-            raise ModelUnavailable(f"{self.spec.name} cannot load its model yet; leave it out with `disabled`")
+        assert isinstance(self.options, DescribingOptions)
         model = locate(profile.models_dir, self.options.model, self.spec.name)
-        with LOADING:
-            family = self.make_family(model, device)
+        family = self.make_family(model, device)
         self.engine = Engine(family, tokens_per_batch=self.options.tokens_per_batch)
 
 
