@@ -30,7 +30,7 @@ from pipeline.types import READ, AnalyzerSpec, FrameBatch, Item
 
 MODEL: Final = "pp_ocr_v6_small"
 NO_GPU_NOTE: Final = (
-    'EasyOCR was not used: it is for GPUs, and takes ten times as long as PP-OCR on a CPU; engine = "easyocr" insists'
+    'EasyOCR was not used: it is for GPUs, and takes many times as long as PP-OCR on a CPU; engine = "easyocr" insists'
 )
 REFRESH_CHUNKS: Final = 4
 """Every so many chunks the whole picture is looked at, for text that came too softly to be a change."""

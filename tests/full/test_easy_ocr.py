@@ -191,7 +191,7 @@ def test_who_insists_gets_easyocr_and_the_plan_counts_its_gpu(analyzer: TextOver
 def test_other_languages_name_the_file_that_is_missing_and_what_to_do(tmp_path: Path) -> None:
     shutil.copytree(STORE / easy_ocr.MODEL, tmp_path / easy_ocr.MODEL)
     with pytest.raises(
-        ModelUnavailable, match=r'de with latin_g2\.pth, .* put the file .*, or set .* engine = "rapidocr"'
+        ModelUnavailable, match=r'de, en with latin_g2\.pth, .* put the file .*, or set .* engine = "rapidocr"'
     ):
         EasyOcr(tmp_path, ("de", "en"), "cpu", "auto")
     (tmp_path / easy_ocr.MODEL / "latin_g2.pth").write_bytes(b"something else")
