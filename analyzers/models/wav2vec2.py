@@ -134,7 +134,7 @@ class VoiceEmotion:
             return Rating(said["arousal"], said["valence"], AROUSAL_RIGHT, VALENCE_RIGHT)
         shares = np.exp(logits.astype(np.float64) - float(logits.max()))
         shares /= shares.sum()
-        arousal, valence = shares @ np.array([AFFECT[name] for name in self._names])
+        arousal, valence = (shares @ np.array([AFFECT[name] for name in self._names])).tolist()
         ranked = sorted(zip(self._names, shares.tolist(), strict=True), key=lambda one: -one[1])
         sure = CLASSES_RIGHT * ranked[0][1]
         return Rating((1 + arousal) / 2, (1 + valence) / 2, sure, sure, tuple(ranked))

@@ -256,6 +256,15 @@ def test_a_higher_shift_gives_higher_scores(store: Path, sounds: list[clips.Samp
     assert np.all(high > low)
 
 
+@pytest.mark.parametrize("quantize", ["8bit", "4bit"])
+def test_a_quantized_model_scores_in_the_same_order(store: Path, sounds: list[clips.Samples], quantize: str) -> None:
+    analyzer = loaded(store, TagOptions(quantize=quantize))
+    assert analyzer.model.precision == f"{quantize} float32"
+    plain, quantized = (one._tagger.scores_many(sounds[1:2])[0].ravel() for one in (loaded(store), analyzer))
+    assert np.corrcoef(plain, quantized)[0, 1] > 0.8
+    assert not np.array_equal(plain, quantized)
+
+
 def copied(store: Path, target: Path) -> Path:
     return Path(shutil.copytree(store / "ast_audioset", target / "mine"))
 

@@ -288,6 +288,16 @@ def test_a_model_of_other_things_is_refused(store: Path, tmp_path: Path, labels:
         loaded(store, EmotionOptions(model=str(folder)))
 
 
+@pytest.mark.parametrize("quantize", ["8bit", "4bit"])
+def test_a_quantized_model_rates_about_the_same(store: Path, stretches: list[clips.Samples], quantize: str) -> None:
+    plain = rater(loaded(store, EmotionOptions())).rate(stretches)
+    analyzer = loaded(store, EmotionOptions(quantize=quantize))
+    assert analyzer.model.precision == f"{quantize} float32"
+    np.testing.assert_allclose(
+        [one.arousal for one in rater(analyzer).rate(stretches)], [one.arousal for one in plain], atol=0.15
+    )
+
+
 def test_only_the_full_profile_takes_a_gpu() -> None:
     assert SpeechEmotion.spec_for("embedded", EmotionOptions()) == SpeechEmotion.spec
     full = SpeechEmotion.spec_for("full", EmotionOptions())
