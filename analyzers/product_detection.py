@@ -188,7 +188,14 @@ class ProductDetection(Analyzer[ProductPart, ProductReport]):
         if profile != "full":
             return cls.spec
         assert isinstance(options, ProductOptions)
-        return replace(cls.spec, needs=NATIVE, gpu_gb=open_vocabulary.needed_gb(options), cpus=1.0, batch=16)
+        return replace(
+            cls.spec,
+            needs=NATIVE,
+            needs_optional=True,  # brands are spoken in files without a picture too
+            gpu_gb=open_vocabulary.needed_gb(options),
+            cpus=1.0,
+            batch=16,
+        )
 
     def load(self, device: str, profile: Profile) -> None:
         """Read the lexicons; under the full profile also the detector and its queries.

@@ -33,7 +33,7 @@ from pipeline.results import (
 )
 from pipeline.settings import EngineSettings
 from pipeline.source import Chunk, ChunkGroup, FrameSource
-from pipeline.types import Audio, View
+from pipeline.types import AnalyzerSpec, Audio, View
 from pipeline.worker import Outcome, failure
 
 
@@ -310,15 +310,20 @@ class _Run:
     def _check_input(self, name: str) -> None:
         if name in self._disabled:
             raise _Stop("skipped", "switched off in this deployment (setting disabled)")
-        needs = self._graph.specs[name].needs
-        if isinstance(needs, View) and not self._facts.has_video:
-            raise _Stop("skipped", "the source has no picture")
-        if isinstance(needs, Audio) and not self._facts.has_audio:
-            raise _Stop("skipped", "the source has no sound")
+        spec = self._graph.specs[name]
+        if self._has_input(spec) or spec.needs_optional:
+            return
+        raise _Stop("skipped", f"the source has no {'picture' if isinstance(spec.needs, View) else 'sound'}")
+
+    def _has_input(self, spec: AnalyzerSpec) -> bool:
+        if isinstance(spec.needs, View):
+            return self._facts.has_video
+        return self._facts.has_audio if isinstance(spec.needs, Audio) else True
 
     async def _parts(self, name: str, member: _Member) -> list[Any]:
         """Parts of all chunks in order. Calls overlap; the first that fails ends the rest."""
-        if self._graph.specs[name].needs is None:
+        spec = self._graph.specs[name]
+        if spec.needs is None or not self._has_input(spec):
             return []
         reading = asyncio.ensure_future(self._read(name, member))
         try:

@@ -207,6 +207,8 @@ class AnalyzerSpec:
         replicas: workers of this analyzer; more than one for those that would be the last to finish.
         batch: how many items, of any videos, `analyze_many` gains from at once.
         timeout_s: wall-clock limit of one call.
+        needs_optional: whether it reports from other reports alone where the source has no such picture or sound;
+            `summarize` then gets no parts.
     """
 
     name: str
@@ -219,6 +221,7 @@ class AnalyzerSpec:
     replicas: int = 1
     batch: int = 1
     timeout_s: float = 60.0
+    needs_optional: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(_NAME.match(self.name)), f"analyzer name must match {_NAME.pattern}, got {self.name!r}")

@@ -102,7 +102,9 @@ class _ViewBuilder:
         if not self._sampler.takes(pts_s):
             return
         grid = int(pts_s / self._chunk_s + 1e-6)
-        if self._grid is not None and grid > self._grid and len(self._frames) > self._lead_in:
+        # The first chunk goes on until it has what the next one repeats: one frame a second and lead_in 2.
+        enough = len(self._frames) > self._lead_in and len(self._frames) >= self._view.lead_in
+        if self._grid is not None and grid > self._grid and enough:
             yield self._batch(end_s=pts_s, last=False)
             kept = min(self._view.lead_in, len(self._frames))
             self._frames, self._pts = self._frames[len(self._frames) - kept :], self._pts[len(self._pts) - kept :]

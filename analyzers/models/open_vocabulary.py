@@ -29,8 +29,8 @@ PICTURES_MAX: Final = {"owlv2": 16, "grounding-dino": 4}
 """Of one call, by architecture."""
 PICTURE_GB: Final = {"owlv2": 0.15, "grounding-dino": 0.8}
 """Of activations, counted from shapes. OWLv2 at 960 px in 16 bit: 3600 patches of 3072 and 768 channels a few times,
-and 64 names. Grounding DINO at 800x1333 px in float32: 22,000 cells of 2048 channels (180 MB) and of 256 a dozen times, and
-their attention to 256 words in four heads (90 MB)."""
+and 64 names. Grounding DINO at 800x1333 px in float32: 22,000 cells of 2048 channels (180 MB) and of 256 a dozen times,
+and their attention to 256 words in four heads (90 MB)."""
 TOKENS_MAX: Final = 256
 """Of Grounding DINO's text."""
 

@@ -92,6 +92,16 @@ async def test_without_sound_or_picture_their_analyzers_are_skipped(tmp_path: Pa
     assert blind.analyzers["sound"].status == "ok"
 
 
+async def test_an_analyzer_whose_view_is_optional_reports_from_others_alone(tmp_path: Path) -> None:
+    class FromBoth(toys.Toy):
+        spec = AnalyzerSpec("from_both", "1", SCAN, after_if_ok=("sound",), needs_optional=True)
+
+    sound = write_clip(tmp_path / "sound.wav", None, sound=tone(440, 1.0))
+    report, _ = await run(sound, toys.Sound, FromBoth)
+    found = report.analyzers["from_both"]
+    assert found.report == {"segments": [], "summary": {"total": 0.0, "upstream": ["sound"]}}
+
+
 async def test_an_unknown_name_is_refused_before_anything_runs(clip: Path) -> None:
     async with running(toys.Brightness) as (engine, source, _):
         facts = await source.probe(str(clip))

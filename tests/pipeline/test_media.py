@@ -222,6 +222,17 @@ def test_a_damaged_middle_is_skipped_and_named(tmp_path: Path) -> None:
     assert all(1.0 < start < end < 4.5 for start, end in broken[2].lost)
 
 
+def test_a_slide_show_fills_the_lead_in_before_its_first_chunk_ends(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "slides.mp4", moving_pattern(64, 64, 6), pts_s=[0, 1, 2, 3, 4, 5])
+    batches, _, _ = read(path, View("two_before", 4, 64, lead_in=2))
+    assert times(batches) == pytest.approx([0, 1, 2, 3, 4, 5], abs=0.01)
+    assert [len(batch.frames) for batch in batches] == [2, 3, 3, 3, 3]
+    for before, after in pairwise(batches):
+        assert before.end_s == after.start_s
+    one = write_clip(tmp_path / "one.mp4", flat(64, 64, 1, 50))
+    assert [len(batch.frames) for batch in read(one, View("two_before", 4, 64, lead_in=2))[0]] == [1]
+
+
 def test_threads_change_no_pixel_and_no_time(clip: Path, tmp_path: Path) -> None:
     uneven = np.cumsum(np.random.default_rng(2).uniform(0.01, 0.09, 60))
     turned = write_clip(tmp_path / "uneven.mp4", moving_pattern(96, 160, 60), pts_s=list(uneven))
