@@ -1,8 +1,9 @@
 """Hands calls to workers: the `WorkerPool` seam, the dispatch that all pools share, and the pool of threads.
 
 Each analyzer has one or more replicas with two slots each, so that a worker finds its next call waiting when it ends
-one. Calls go to the least loaded replica, in the order in which they came; waiting items are put together into one call
-up to `AnalyzerSpec.batch`, whatever videos they belong to. A call whose worker dies is sent again.
+one; the second slot is for a call that cannot grow any more. Calls go to the least loaded replica, in the order in
+which they came; waiting items are put together into one call up to `AnalyzerSpec.batch`, whatever videos they belong
+to. A call whose worker dies is sent again.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class _Dispatcher:
     def _pump(self) -> None:
         while self._waiting:
             index = min(range(len(self.replicas)), key=self._load_of.__getitem__)
-            if self._load_of[index] >= self._slots:
-                return
+            if self._load_of[index] >= self._slots or (self._load_of[index] and not self._fills_a_call()):
+                return  # what waits here goes on growing to a batch; what waits at a busy worker does not
             calls = self._take()
             if not calls:
                 return
@@ -99,6 +100,9 @@ class _Dispatcher:
             task = asyncio.ensure_future(self._send(index, calls))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
+
+    def _fills_a_call(self) -> bool:
+        return self._waiting[0].parts is not None or len(self._waiting) >= self.spec.batch
 
     def _take(self) -> list[_Call]:
         """The next call, with as many items after it as fit into its batch. Nobody waits for a cancelled one."""

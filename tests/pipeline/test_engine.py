@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -14,7 +15,7 @@ from pipeline.errors import DecoderCrashed, UsageError
 from pipeline.pool import LocalPool
 from pipeline.results import AnalyzerResult, ModelInfo, VideoReport
 from pipeline.settings import Settings
-from pipeline.types import SCAN, AnalyzerSpec
+from pipeline.types import SCAN, AnalyzerSpec, FrameBatch
 from tests import toys
 from tests.media.encode import write_clip
 from tests.media.patterns import flat, tone
@@ -169,22 +170,24 @@ async def _consume(events: Any) -> None:
         continue
 
 
-async def test_waiting_items_are_batched_across_videos(clip: Path) -> None:
-    seen: list[int] = []
+async def test_waiting_items_of_any_videos_are_batched_and_a_busy_worker_is_sent_full_batches_only() -> None:
+    calls: list[list[str]] = []
 
     class Recording(toys.Brightness):
         spec = AnalyzerSpec("recording", "1", SCAN, batch=4)
 
         def analyze_many(self, items: Any) -> list[Any]:
-            import time
-
-            seen.append(len({item.video_id for item in items}))
-            time.sleep(0.3)
+            calls.append([item.video_id for item in items])
             return [self.analyze(item) for item in items]
 
-    async with running(Recording) as (engine, source, _):
-        await asyncio.gather(*(run_on(engine, source, clip) for _ in range(3)))
-    assert max(seen) > 1
+    pool = LocalPool(Settings())
+    await pool.start({"recording": Recording})
+    frames = np.zeros((1, 8, 8, 3), np.uint8)
+    items = [FrameBatch("abc"[n % 3], SCAN, n, frames, np.array([float(n)]), n == 9, n + 1.0) for n in range(10)]
+    outcomes = await asyncio.gather(*(pool.analyze("recording", item) for item in items))
+    await pool.close()
+    assert [outcome.value[0] for outcome in outcomes] == [float(n) for n in range(10)]
+    assert calls == [["a"], ["b", "c", "a", "b"], ["c", "a", "b", "c"], ["a"]]
 
 
 async def test_the_byte_budget_wakes_who_waits() -> None:
