@@ -54,7 +54,7 @@ class LocalModel:
     Args:
         folder: where they lie.
         id: the hub id, or for a folder of the user's own its name.
-        revision: the commit of the hub, or ``local``.
+        revision: the commit of the hub; ``local`` for a user's own files, ``random`` for random weights.
         licence: SPDX where there is one; ``unknown`` for a user's own.
         random_weights: whether the folder is marked so.
         note: what a reader must know.
@@ -83,8 +83,10 @@ class LocalModel:
 
 
 def find(choice: str) -> HubModel | None:
-    """The manifest's entry of a model name or hub id; None for a folder or an unknown id."""
-    return next((model for model in read_manifest().hub if choice in (model.name, model.id)), None)
+    """The manifest's entry of a model name or hub id; None for a folder, an unknown id, or one of several models."""
+    hub = read_manifest().hub
+    found = [model for model in hub if choice == model.name] or [model for model in hub if choice == model.id]
+    return found[0] if len(found) == 1 else None
 
 
 def locate(models_dir: Path, choice: str, analyzer: str) -> LocalModel:
@@ -110,17 +112,16 @@ def locate(models_dir: Path, choice: str, analyzer: str) -> LocalModel:
             f"{analyzer}: {known.id} is not in the store {models_dir}; run `reelscope models fetch {known.name}` "
             f"({known.bytes / 1e9:.1f} GB), or set [analyzers.{analyzer}] model to a folder that has it"
         )
-    random = (folder / RANDOM_MARK).exists()
-    if known is None:
-        return LocalModel(folder, folder.name, "local", "unknown", random)
-    lock = read_lock(folder)
-    if lock is None:  # a folder of the user's own in the model's place
-        return LocalModel(folder, known.id, "local", known.licence, random)
+    if (folder / RANDOM_MARK).exists():
+        return LocalModel(folder, f"random:{folder.name}", "random", "none", random_weights=True)
+    lock = read_lock(folder) if known is not None else None
+    if known is None or lock is None:
+        return LocalModel(folder, folder.name, "local", "unknown", note=f"weights of the folder {folder.name}")
     if wrong := wrong_file(folder, lock, sums=False):
         raise ModelUnavailable(
             f"{analyzer}: {known.id} in {folder} is damaged: {wrong}; run `reelscope models fetch {known.name}`"
         )
-    return LocalModel(folder, lock.id, lock.revision, known.licence, random, known.note or None)
+    return LocalModel(folder, lock.id, lock.revision, known.licence, note=known.note or None)
 
 
 def named_in(options: Options) -> list[HubModel]:

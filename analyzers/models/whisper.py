@@ -370,8 +370,6 @@ def full_whisper(model: LocalModel, device: str, options: ModelOptions, batch_si
             model,
             f"it takes {whisper.bands_wanted} mel bands and preprocessor_config.json says {whisper.bands_made}",
         )
-    own = f"weights of the folder {model.folder.name}" if model.revision == "local" else None
-    note = "; ".join(filter(None, [own, note])) or None
     return whisper, model.info(
         backend=f"ctranslate2 {ctranslate2.__version__}", device=device, precision=precision, note=note
     )

@@ -13,6 +13,7 @@ CODE = """
 import asyncio, json, os, sys
 from pathlib import Path
 import ray
+import actors.pool
 from actors.pool import RayPool
 from cluster.boot import boot
 from pipeline.errors import PlanError
@@ -49,19 +50,19 @@ async def main():
     found = sorted((path.name.split("-")[0], path.read_text()) for path in folder.iterdir())
     planned = sorted((name, f"cpu [{p.gpu}]") for p in pool.plan.processes for name in p.names)
     second = RayPool(settings.model_copy(update={"plan": {}}), machine)
+    usual_s, actors.pool.GPU_WAIT_S = actors.pool.GPU_WAIT_S, 2.0  # it would wait in vain
     try:
         await second.start({"b": classes["b"]})
         refused = ""
     except PlanError as error:
         refused = str(error)
+    actors.pool.GPU_WAIT_S = usual_s
     await pool.close()
     await second.start({"b": classes["b"]})  # now that they are free
     again = (await second.loaded("b")).ok
     await second.close()
     print(json.dumps({"found": found, "planned": planned, "refused": refused, "again": again}))
 
-import actors.pool
-actors.pool.GPU_WAIT_S = 1.0
 asyncio.run(main())
 """
 

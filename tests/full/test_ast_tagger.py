@@ -222,9 +222,7 @@ def test_reports_validate_and_say_that_weights_are_random(store: Path, analyzer:
     assert EnvironmentReport.model_validate_json(report.model_dump_json()) == report
     assert (report.segments[0].start, report.segments[-1].end) == (0, 3)
     model = analyzer.model
-    assert (model.id, model.licence, model.random_weights) == (
-        "MIT/ast-finetuned-audioset-10-10-0.4593", "BSD-3-Clause", True
-    )  # fmt: skip
+    assert (model.id, model.licence, model.random_weights) == ("random:ast_audioset", "none", True)
     assert "not an answer" in str(model.note) and "not verified" in str(model.note)
     effects = SoundEffects(OPTIONS)
     effects.load("cpu", Profile("full", store))

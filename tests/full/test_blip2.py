@@ -321,8 +321,7 @@ def test_its_answers_are_marked_as_those_of_random_weights(analyzer: Blip2) -> N
     assert analyzer.model.random_weights
     assert analyzer.model.note is not None
     assert RANDOM_NOTE in analyzer.model.note
-    assert analyzer.model.id == "Salesforce/blip2-opt-2.7b"
-    assert analyzer.model.licence == "MIT"
+    assert analyzer.model.id == "random:blip2_opt_2_7b"
 
 
 def test_the_full_profile_asks_for_a_view_and_a_gpu() -> None:

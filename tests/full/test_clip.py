@@ -189,7 +189,6 @@ def test_random_weights_are_said_and_any_material_is_covered(kind: Kind, store: 
     analyzer = loaded(kind, store)
     assert analyzer.model.random_weights
     assert "random weights" in (analyzer.model.note or "") and "unverified" in (analyzer.model.note or "")
-    assert analyzer.model.licence == "MIT"
     for frames, pts_s, end_s in odd_material().values():
         if end_s > 0.5:
             items = batches(frames, pts_s, end_s, kind.spec.needs)  # type: ignore[arg-type]

@@ -375,7 +375,7 @@ def test_its_answers_are_marked_as_those_of_random_weights(analyzer: VideoLlava)
     assert analyzer.model.random_weights
     assert analyzer.model.note is not None
     assert RANDOM_NOTE in analyzer.model.note
-    assert analyzer.model.id == "llava-hf/LLaVA-NeXT-Video-7B-hf"
+    assert analyzer.model.id == "random:llava_next_video_7b"
     assert analyzer.model.backend.startswith("transformers ")
     assert analyzer.model.precision == "float32"
 

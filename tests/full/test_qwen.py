@@ -320,7 +320,7 @@ def test_the_half_second_that_chunks_share_is_encoded_once(analyzer: Qwen2VLTemp
 
 def test_its_answers_are_marked_as_those_of_random_weights(analyzer: Qwen2VLTemporal) -> None:
     assert analyzer.model.random_weights
-    assert analyzer.model.id == "Qwen/Qwen2-VL-2B-Instruct"
+    assert analyzer.model.id == "random:qwen2_vl_2b_instruct"
     assert analyzer.model.backend.startswith("transformers 5")
     assert analyzer.model.precision == "float32"
     assert "random weights" in str(analyzer.model.note)

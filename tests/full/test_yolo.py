@@ -212,7 +212,6 @@ def test_the_report_has_the_fields_of_the_embedded_profile_and_says_that_weights
     assert report.summary.counts
     assert analyzer.model.random_weights
     assert "random weights" in str(analyzer.model.note)
-    assert analyzer.model.licence == "AGPL-3.0"
     assert analyzer.model.backend.startswith("ultralytics 8.")
 
 
