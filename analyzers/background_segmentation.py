@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from analyzers.methods.surroundings import Decision, Setting, decide, settings_over_time
 from analyzers.models import segformer
 from analyzers.models.backgrounds import ClassOutliner, Look, Outliner, PersonOutliner
-from analyzers.models.hub import ModelOptions, locate
+from analyzers.models.hub import locate
 from analyzers.models.tracking import scenes
 from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.results import ModelInfo, Report, Score, Segment, Summary, Upstream
@@ -66,11 +66,10 @@ class BackgroundPart:
     end_s: float
 
 
-class BackgroundOptions(ModelOptions):
+class BackgroundOptions(segformer.SegFormerOptions):
     """`model` of the full profile: a SegFormer trained on ADE20K."""
 
     model: str = "segformer_b2_ade"
-    quantize: Literal["none"] = "none"
 
 
 class BackgroundSegmentation(Analyzer[BackgroundPart, BackgroundReport]):

@@ -29,7 +29,7 @@ from analyzers.methods.goods import QUERIES, group_of
 from analyzers.methods.lexicon import tokens
 from analyzers.methods.texts import Text, around, heard, read
 from analyzers.models import open_vocabulary
-from analyzers.models.hub import ModelOptions, locate
+from analyzers.models.hub import locate
 from analyzers.models.tracking import Detection, suppress
 from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.errors import NotApplicable
@@ -155,12 +155,11 @@ class Finding:
 Query = Annotated[str, Field(min_length=2, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9 '-]*$")]
 
 
-class ProductOptions(ModelOptions):
+class ProductOptions(open_vocabulary.VocabularyOptions):
     """`model` of the full profile: an OWLv2 or a Grounding DINO; `queries`: names of the goods it looks for, in
     English; `score_min`: its least score, 0..1."""
 
     model: str = "owlv2_base"
-    quantize: Literal["none"] = "none"
     queries: Annotated[tuple[Query, ...], Field(min_length=1, max_length=64)] = tuple(
         name for names in QUERIES.values() for name in names
     )

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from analyzers.models.hub import LocalModel, ModelOptions, gpu_gb
 from analyzers.models.torch_runtime import load_pretrained, load_processor, require, runtime, unusable
@@ -26,7 +27,7 @@ PROMPT: Final = "a photo of a {}"
 """What OWLv2 is asked with, as on its model card."""
 DINO: Final = "dino"
 PICTURES_MAX: Final = {"owlv2": 16, "grounding-dino": 4}
-"""Of one call, by architecture."""
+"""Of one call at most, by architecture."""
 PICTURE_GB: Final = {"owlv2": 0.15, "grounding-dino": 0.8}
 """Of activations, counted from shapes. OWLv2 at 960 px in 16 bit: 3600 patches of 3072 and 768 channels a few times,
 and 64 names. Grounding DINO at 800x1333 px in float32: 22,000 cells of 2048 channels (180 MB) and of 256 a dozen times,
@@ -50,10 +51,17 @@ class Found:
     labels: npt.NDArray[np.int64]
 
 
-def needed_gb(options: ModelOptions) -> float:
+class VocabularyOptions(ModelOptions):
+    """`batch_size`: pictures of one call at most. Fewer take less memory and keep a large GPU less busy."""
+
+    batch_size: int = Field(16, ge=1, le=16)
+    quantize: Literal["none"] = "none"
+
+
+def needed_gb(options: VocabularyOptions) -> float:
     """GPU memory of a process with this model and its largest call, in GB."""
     kind = "grounding-dino" if DINO in options.model.lower() else "owlv2"
-    return gpu_gb(options, PICTURES_MAX[kind] * PICTURE_GB[kind])
+    return gpu_gb(options, min(options.batch_size, PICTURES_MAX[kind]) * PICTURE_GB[kind])
 
 
 class OpenVocabulary:
@@ -62,7 +70,7 @@ class OpenVocabulary:
     Args:
         model: which files.
         device: ``cpu`` or ``cuda:0``.
-        options: precision.
+        options: precision, and pictures of one call.
         names: what to find.
     """
 
@@ -70,8 +78,9 @@ class OpenVocabulary:
     auto: str
     """The precision that `auto` is on a GPU."""
 
-    def __init__(self, model: LocalModel, device: str, options: ModelOptions, names: Sequence[str]) -> None:
+    def __init__(self, model: LocalModel, device: str, options: VocabularyOptions, names: Sequence[str]) -> None:
         require("transformers")
+        self._batch_size = options.batch_size
         if device.startswith("cuda") and options.precision == "auto":
             options = options.model_copy(update={"precision": self.auto})
         import transformers
@@ -84,7 +93,7 @@ class OpenVocabulary:
     def __call__(self, pictures: Sequence[Picture], score_min: float) -> list[Found]:
         """What each RGB picture [H, W, 3] shows from that score on; pictures of any sizes, in their order."""
         found: dict[int, Found] = {}
-        for numbers in _alike(pictures, PICTURES_MAX[self.kind]):
+        for numbers in _alike(pictures, min(self._batch_size, PICTURES_MAX[self.kind])):
             answers = self._ask([pictures[number] for number in numbers])
             for number, (boxes, scores, labels) in zip(numbers, answers, strict=True):
                 chosen = np.flatnonzero(scores > score_min)
@@ -223,7 +232,7 @@ class GroundingDino(OpenVocabulary):
             yield _corners(box), share[np.arange(len(box)), best], self._owners[best].astype(np.int64)
 
 
-def open_detector(model: LocalModel, device: str, options: ModelOptions, names: Sequence[str]) -> OpenVocabulary:
+def open_detector(model: LocalModel, device: str, options: VocabularyOptions, names: Sequence[str]) -> OpenVocabulary:
     """The detector whose files these are.
 
     Raises:

@@ -8,10 +8,11 @@ there: enlarging 150 maps to the picture's size costs 120 MB a picture and moves
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from analyzers.models.hub import LocalModel, ModelOptions, gpu_gb
 from analyzers.models.torch_runtime import load_pretrained, load_processor, require, runtime, unusable
@@ -19,17 +20,22 @@ from analyzers.models.torch_runtime import load_pretrained, load_processor, requ
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-PICTURES_MAX: Final = 16
-"""Of one call."""
 PICTURE_GB: Final = 0.25
 """Of activations in 16 bit, counted from shapes where the most is alive, the decode head at 128x128 cells: four maps of
 768 channels (100 MB), the same joined (100 MB), the fused one (25 MB) and 150 classes (5 MB), with a tenth to spare."""
 NAME_CHARS_MAX: Final = 100
 
 
-def needed_gb(options: ModelOptions) -> float:
+class SegFormerOptions(ModelOptions):
+    """`batch_size`: pictures of one call. Fewer take less memory and keep a large GPU less busy."""
+
+    batch_size: int = Field(16, ge=1, le=256)
+    quantize: Literal["none"] = "none"
+
+
+def needed_gb(options: SegFormerOptions) -> float:
     """GPU memory of a process with this model and its largest call, in GB."""
-    return gpu_gb(options, PICTURES_MAX * PICTURE_GB * (2.0 if options.precision == "float32" else 1.0))
+    return gpu_gb(options, options.batch_size * PICTURE_GB * (2.0 if options.precision == "float32" else 1.0))
 
 
 class SegFormer:
@@ -38,15 +44,16 @@ class SegFormer:
     Args:
         model: which files.
         device: ``cpu`` or ``cuda:0``.
-        options: precision.
+        options: precision, and pictures of one call.
 
     Raises:
         ModelUnavailable: a library is missing; files are missing, damaged or of another network.
     """
 
-    def __init__(self, model: LocalModel, device: str, options: ModelOptions) -> None:
+    def __init__(self, model: LocalModel, device: str, options: SegFormerOptions) -> None:
         require("transformers")
         setup = runtime(device, options)
+        self._batch_size = options.batch_size
         import transformers
 
         self._setup = setup
@@ -63,8 +70,8 @@ class SegFormer:
     def __call__(self, pictures: Sequence[Picture]) -> list[Floats]:
         """The share of each class of `names` in each RGB picture [H, W, 3], float32 [classes] that make 1."""
         shares: list[Floats] = []
-        for start in range(0, len(pictures), PICTURES_MAX):
-            shares += list(self._ask(pictures[start : start + PICTURES_MAX]))
+        for start in range(0, len(pictures), self._batch_size):
+            shares += list(self._ask(pictures[start : start + self._batch_size]))
         return shares
 
     def _ask(self, pictures: Sequence[Picture]) -> Floats:

@@ -94,7 +94,7 @@ def test_pictures_of_all_sizes_in_one_batch_are_told_as_each_alone(network: segf
 def test_a_call_is_bounded(network: segformer.SegFormer, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     ask = segformer.SegFormer._ask
-    monkeypatch.setattr(segformer, "PICTURES_MAX", 2)
+    monkeypatch.setattr(network, "_batch_size", 2)
     monkeypatch.setattr(
         segformer.SegFormer, "_ask", lambda self, given: [sizes.append(len(given)), ask(self, given)][1]
     )
