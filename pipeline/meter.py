@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 import psutil
 
-REPORTED_PACKAGES = ("reelscope", "ray", "av", "numpy", "opencv-python-headless", "onnxruntime", "ctranslate2", "torch")
+REPORTED_PACKAGES = (
+    *("reelscope", "ray", "av", "numpy", "opencv-python-headless", "onnxruntime", "ctranslate2"),
+    *("torch", "transformers", "ultralytics", "easyocr"),
+)
 
 
 class GpuFigures(Protocol):
