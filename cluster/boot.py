@@ -25,32 +25,53 @@ SINGLE_THREAD = {
 # be started anew, imports and all, for every video.
 SYSTEM_CONFIG = {"num_workers_soft_limit": 64, "idle_worker_killing_time_threshold_ms": 600_000}
 NAMESPACE = "reelscope"
+STARTS_MAX = 2
+"""On a busy machine Ray may give up on its own processes before they are up."""
+
+logger = logging.getLogger(__name__)
 
 
 def boot(settings: RaySettings) -> Machine:
     """Initialize Ray if it is not, and return the machine that its resources describe.
 
     Raises:
-        PlanError: the cluster has no CPU to offer.
+        PlanError: Ray does not start, or the cluster has no CPU to offer.
     """
-    if not ray.is_initialized():
-        os.environ.update(SINGLE_THREAD)  # inherited by every worker that this machine's raylet starts
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if settings.address:
-                ray.init(address=settings.address, namespace=NAMESPACE, logging_level=logging.ERROR)
-            else:
-                ray.init(
-                    include_dashboard=False,
-                    num_gpus=len(settings.logical_gpus_gb) or None,
-                    namespace=NAMESPACE,
-                    object_store_memory=settings.object_store_bytes,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _system_config=SYSTEM_CONFIG,
-                )
+    for left in reversed(range(STARTS_MAX)):
+        if ray.is_initialized():
+            break
+        try:
+            _start(settings)
+        except Exception as error:  # Ray's own have no common base
+            ray.shutdown()
+            if not left:
+                where = f"the cluster at {settings.address}" if settings.address else "Ray on this machine"
+                reason = " ".join(str(error).split())[:300]
+                raise PlanError(
+                    f"{where} did not start or answer: {reason}; see that it is up, or that this machine has "
+                    "memory and processor time to spare, and try again"
+                ) from error
+            logger.warning("Ray did not start and is started again: %s", error)
     return machine(settings)
+
+
+def _start(settings: RaySettings) -> None:
+    os.environ.update(SINGLE_THREAD)  # inherited by every worker that this machine's raylet starts
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if settings.address:
+            ray.init(address=settings.address, namespace=NAMESPACE, logging_level=logging.ERROR)
+            return
+        ray.init(
+            include_dashboard=False,
+            num_gpus=len(settings.logical_gpus_gb) or None,
+            namespace=NAMESPACE,
+            object_store_memory=settings.object_store_bytes,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _system_config=SYSTEM_CONFIG,
+        )
 
 
 def machine(settings: RaySettings) -> Machine:

@@ -194,6 +194,9 @@ def _local_path(source: str | Path) -> str:
 def _stop_ray() -> None:
     import ray
 
-    session_dir = ray._private.worker._global_node.get_session_dir_path()
+    node = ray._private.worker._global_node
+    if node is None:
+        return  # it did not start
+    session_dir = node.get_session_dir_path()
     ray.shutdown()
     shutil.rmtree(session_dir, ignore_errors=True)  # logs and sockets of a cluster that is no more
