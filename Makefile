@@ -7,7 +7,7 @@ FULL := .venv-full
 UV := $(BIN)/uv pip install -q --python $(BIN)/python
 MEDIA := .cache/media
 
-.PHONY: demo test test-embedded test-full check format bench bench-gpu bench-truth schema lock clean
+.PHONY: demo test test-embedded test-full check format full bench bench-gpu bench-truth schema lock clean
 
 demo: $(VENV)/.base
 	$(BIN)/reelscope models fetch
@@ -41,6 +41,8 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/reelscope models fetch
 	$(BIN)/python -m benchmarks.run
+
+full: $(FULL)/.full
 
 bench-gpu: $(FULL)/.full
 	$(FULL)/bin/reelscope models fetch
