@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from pipeline.analyzer import ProfileName
+from pipeline.service_settings import AccessSettings, FetchSettings, ServeSettings, StoreSettings
 
 MIB = 1024 * 1024
 
@@ -132,6 +139,19 @@ class Settings(BaseSettings):
     analyzers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options by analyzer name")
     plan: dict[str, PlanOverride] = Field(default_factory=dict, description="GPU memory and replicas by analyzer name")
     disabled: list[str] = Field(default_factory=list, description="analyzers switched off in this deployment")
+    media_roots: Annotated[list[Path], NoDecode] = Field(
+        default_factory=list, description="folders below which the service may be told to read files by path"
+    )
+    serve: ServeSettings = ServeSettings()
+    store: StoreSettings = StoreSettings()
+    fetch: FetchSettings = FetchSettings()
+    access: AccessSettings = AccessSettings()
+
+    @field_validator("media_roots", mode="before")
+    @classmethod
+    def _as_in_path(cls, value: Any) -> Any:
+        """In the environment the folders stand as in PATH, separated by colons."""
+        return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
