@@ -40,7 +40,9 @@ class ServeSettings(BaseModel):
     analyze_s_max: float = Field(
         default=600, gt=0, description="how long POST /analyze waits for a report; the job goes on"
     )
-    drain_s: float = Field(default=30, ge=0, description="how long running jobs may go on after a stop; then they resume")
+    drain_s: float = Field(
+        default=30, ge=0, description="how long running jobs may go on after a stop; then they resume"
+    )
     attempts_max: int = Field(default=3, ge=1, description="how often a job is begun that the service did not survive")
 
 
@@ -74,7 +76,9 @@ class FetchSettings(BaseModel):
     networks_allowed: list[str] = Field(
         default_factory=list, description="private networks that may be reached all the same, as 10.0.0.0/8"
     )
-    ca_file: Path | None = Field(default=None, description="PEM file of authorities that are trusted beside the system's")
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of authorities that are trusted beside the system's"
+    )
     bytes_max: int = Field(default=512 * MIB, description="size of a post's video")
     duration_s_max: float = Field(default=3600, description="length of a post's video in seconds")
     time_s_max: float = Field(default=180, description="time for one fetch")

@@ -1,0 +1,1 @@
+"""The HTTP interface: a FastAPI application over `serve_app.jobs.interface.Jobs`."""
