@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pipeline.coverage import measure
 from pipeline.graph import Graph, Selection
@@ -47,6 +47,20 @@ class Progress:
 
 
 Event = Progress | AnalyzerResult | VideoReport
+SWITCHED_OFF: Final = "switched off in this deployment (setting disabled)"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A result of an earlier run over the same video.
+
+    Args:
+        result: ok.
+        report: `result.report` as its analyzer's report model.
+    """
+
+    result: AnalyzerResult
+    report: Report[Any, Any]
 
 
 class ByteBudget:
@@ -102,7 +116,11 @@ class Engine:
         self._videos = 0
 
     async def run(
-        self, facts: VideoFacts, wanted: list[str] | None = None, figures: Callable[[], dict[str, Any]] = dict
+        self,
+        facts: VideoFacts,
+        wanted: list[str] | None = None,
+        figures: Callable[[], dict[str, Any]] = dict,
+        given: Sequence[Given] = (),
     ) -> AsyncGenerator[Event, None]:
         """Analyze one video. Yields progress, each `AnalyzerResult` when it is there, and last the `VideoReport`.
 
@@ -112,6 +130,8 @@ class Engine:
             facts: from the source's `probe`.
             wanted: analyzer names; None is all. What they depend on runs too.
             figures: more fields for `RunFigures`, asked for at the end (a GPU monitor's).
+            given: results of the same video that are taken over as they are. They are not yielded again, dependants
+                build on them, and a view that only they read is not decoded.
 
         Raises:
             UsageError: a wanted name does not exist.
@@ -121,7 +141,7 @@ class Engine:
         video_id = f"{facts.sha256[:12]}-{self._videos}"
         selection = self._graph.closure(wanted)
         budgets = (ByteBudget(self._settings.video_bytes_in_flight), self._budget)
-        run = _Run(self._graph, self._source, self._pool, budgets, self._disabled, facts, selection, video_id)
+        run = _Run(self._graph, self._source, self._pool, budgets, self._disabled, facts, selection, video_id, given)
         async with aclosing(run.events()) as events:
             async for event in events:
                 yield event
@@ -180,6 +200,7 @@ class _Run:
         facts: VideoFacts,
         selection: Selection,
         video_id: str,
+        given: Sequence[Given],
     ) -> None:
         self._graph, self._source, self._pool = graph, source, pool
         self._budgets, self._disabled = budgets, disabled
@@ -193,10 +214,18 @@ class _Run:
         self._wall_s = 0.0
         self._first_chunk_s: float | None = None
         self.results: dict[str, AnalyzerResult] = {}
+        self._given = {known.result.name for known in given} & self._members.keys()
+        for known in given:
+            if known.result.name in self._given:
+                member = self._members[known.result.name]
+                member.dropped = True
+                member.ended.set_result(known.report)
+                self.results[known.result.name] = known.result
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Start everything, yield what happens, and leave nothing behind however it ends."""
-        tasks = [asyncio.ensure_future(self._follow(name)) for name in self._selection.names]
+        open_names = [name for name in self._selection.names if name not in self._given]
+        tasks = [asyncio.ensure_future(self._follow(name)) for name in open_names]
         feeding = asyncio.ensure_future(self._feed())
         closing = asyncio.ensure_future(self._close(feeding, tasks))
         try:
@@ -224,8 +253,8 @@ class _Run:
     # --- decoding ---
 
     async def _feed(self) -> None:
-        views = tuple(self._selection.views) if self._facts.has_video else ()
-        audio = bool(self._selection.audio) and self._facts.has_audio
+        views = tuple(view for view in self._selection.views if self._facts.has_video and self._readers(view))
+        audio = bool(self._readers(None)) and self._facts.has_audio
         if not views and not audio:
             return
         stream = self._source.stream(self._facts.source, video_id=self._video_id, views=views, audio=audio)
@@ -309,7 +338,7 @@ class _Run:
 
     def _check_input(self, name: str) -> None:
         if name in self._disabled:
-            raise _Stop("skipped", "switched off in this deployment (setting disabled)")
+            raise _Stop("skipped", SWITCHED_OFF)
         spec = self._graph.specs[name]
         if self._has_input(spec) or spec.needs_optional:
             return
@@ -411,7 +440,8 @@ class _Run:
 
     def figures(self, more: dict[str, Any]) -> RunFigures:
         """What the run cost."""
-        useful_s = self._stats.cpu_s + sum(result.timing.cpu_s for result in self.results.values())
+        computed = [result for name, result in self.results.items() if name not in self._given]
+        useful_s = self._stats.cpu_s + sum(result.timing.cpu_s for result in computed)
         duration_s, wall_s = max(self._facts.duration_s, 1e-3), max(self._wall_s, 1e-3)
         return RunFigures(
             wall_s=wall_s,

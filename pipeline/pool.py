@@ -190,6 +190,13 @@ class WorkerPool(ABC):
         """Wait until all are."""
         return {name: await self.loaded(name) for name in self._dispatchers}
 
+    def loaded_so_far(self) -> dict[str, Outcome | None]:
+        """How loading went, by analyzer; None for those that are still at it."""
+        return {
+            name: dispatcher.loading.result() if dispatcher.loading.done() else None
+            for name, dispatcher in self._dispatchers.items()
+        }
+
     async def analyze(self, name: str, item: Any) -> Outcome:
         """The part of one item (a `Chunk.item`)."""
         call = _Call(asyncio.get_running_loop().create_future(), item=item)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from cluster.plan import Machine
-from pipeline.engine import Engine, Event
+from pipeline.engine import SWITCHED_OFF, Engine, Event, Given
 from pipeline.errors import PlanError, UsageError
 from pipeline.graph import Graph
 from pipeline.pool import LocalPool, WorkerPool
 from pipeline.registry import AnalyzerClass, discover, specs_of
-from pipeline.results import VideoFacts, VideoReport
+from pipeline.results import AnalyzerResult, Report, VideoFacts, VideoReport
 from pipeline.settings import Settings, load_settings
 from pipeline.source import FrameSource, LocalFrameSource
+from pipeline.worker import Outcome
+from serve_app.schemas import AnalyzerHealth
 
 
 class Session:
@@ -109,6 +111,25 @@ class Session:
         if self._warming is not None:
             await self._warming
 
+    async def health(self) -> dict[str, AnalyzerHealth]:
+        """Whether each analyzer that was asked for can answer now."""
+        outcomes = self._pool.loaded_so_far() if self._pool is not None else {}
+        return {name: self._health_of(name, outcomes.get(name)) for name in sorted(self.selection.names)}
+
+    def _health_of(self, name: str, outcome: Outcome | None) -> AnalyzerHealth:
+        if name in self.settings.disabled:
+            return AnalyzerHealth(state="skipped", reason=SWITCHED_OFF)
+        if outcome is None:
+            return AnalyzerHealth(state="loading")
+        if outcome.skipped is not None:
+            return AnalyzerHealth(state="skipped", reason=outcome.skipped)
+        if outcome.error is not None:
+            return AnalyzerHealth(state="failed", reason=f"{outcome.error.type}: {outcome.error.message}")
+        return AnalyzerHealth(state="ready", model=outcome.value.id)
+
+    def _typed(self, result: AnalyzerResult) -> Report[Any, Any]:
+        return self._classes[result.name].report_model.model_validate(result.report)
+
     async def close(self) -> None:
         """End the workers, and Ray if this session started it."""
         if self._warming is not None:
@@ -123,9 +144,17 @@ class Session:
         return await self._prober.probe(_local_path(source))
 
     async def stream(
-        self, source: str | Path | VideoFacts, analyzers: Sequence[str] | None = None
+        self,
+        source: str | Path | VideoFacts,
+        analyzers: Sequence[str] | None = None,
+        given: Mapping[str, AnalyzerResult] | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Progress, each `AnalyzerResult` as soon as it is there, and last the `VideoReport`.
+
+        Args:
+            source: a path, or what `probe` said about it.
+            analyzers: names; None is all that were loaded.
+            given: ok results of the same video by name, which are taken over and neither computed nor yielded again.
 
         Raises:
             MediaError: the source cannot be analyzed.
@@ -140,7 +169,8 @@ class Session:
         from actors.monitor import GpuMonitor
 
         with GpuMonitor() as gpu:
-            async with aclosing(self._engine.run(facts, wanted, gpu.figures)) as events:
+            known = [Given(result, self._typed(result)) for result in (given or {}).values()]
+            async with aclosing(self._engine.run(facts, wanted, gpu.figures, known)) as events:
                 async for event in events:
                     yield event
 

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.engine import ByteBudget, Progress
+from pipeline.engine import ByteBudget, Given, Progress
 from pipeline.errors import DecoderCrashed, UsageError
 from pipeline.pool import LocalPool
 from pipeline.results import AnalyzerResult, ModelInfo, VideoReport
@@ -55,6 +55,31 @@ async def test_two_runs_give_the_same_report(clip: Path) -> None:
     async with running(*classes) as (engine, source, _):
         first, second = (await run_on(engine, source, clip))[0], (await run_on(engine, source, clip))[0]
     assert content(first) == content(second)
+
+
+async def test_given_results_are_taken_over_and_only_the_rest_is_decoded_and_computed(clip: Path) -> None:
+    classes = (toys.Brightness, toys.Sound, toys.Needs, toys.Uses, toys.Frames)
+    whole, _ = await run(clip, *classes)
+    models = {cls.spec.name: cls.report_model for cls in classes}
+
+    def known(*names: str) -> list[Given]:
+        kept = [whole.analyzers[name] for name in names]
+        return [Given(result, models[result.name].model_validate(result.report)) for result in kept]
+
+    async with running(*classes) as (engine, source, _):
+        facts = await source.probe(str(clip))
+        events = [event async for event in engine.run(facts, given=known("brightness", "sound", "frames"))]
+        assert results(events) in (["needs", "uses"], ["uses", "needs"]), "what is known is not told again"
+        again = events[-1]
+        assert isinstance(again, VideoReport)
+        assert content(again)["analyzers"] == content(whole)["analyzers"]
+        assert again.run.decode_passes == 0, "nobody reads a view any more"
+        assert again.analyzers["brightness"] == whole.analyzers["brightness"], "with the model and time of its own run"
+        events = [event async for event in engine.run(facts, given=known("brightness", "frames"))]
+        assert set(results(events)) == {"sound", "needs", "uses"}
+        again = events[-1]
+        assert isinstance(again, VideoReport)
+        assert content(again)["analyzers"] == content(whole)["analyzers"]
 
 
 @pytest.mark.parametrize("broken", [toys.FailsOnChunk, toys.FailsInSummary])
