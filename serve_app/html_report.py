@@ -28,9 +28,14 @@ EMBED_BYTES_MAX: Final = 40_000_000
 READ_BYTES: Final = 3 * 1024 * 1024
 """A multiple of three, so that base64 pieces join without padding."""
 
-SCRIPTS: Final = ("report_clock.js", "report_timeline.js", "report_panels.js")
+FOLDER: Final = Path(__file__).parent
+SCRIPTS: Final = ("report_base.js", "report_clock.js", "report_timeline.js", "report_panels.js")
+"""What draws a report, here and on the service's page."""
+START: Final = "report_start.js"
 STYLE: Final = "report.css"
 TEMPLATE: Final = "report_template.html"
+PARTS: Final = {"STAGE": "report_stage.html", "LANES": "report_lanes.html"}
+"""The markup that the scripts fill, shared with the service's page."""
 
 Plays = Literal["yes", "some", "no"]
 MP4_PICTURES: Final = {"h264", "av1", "libdav1d", "vp9", None}
@@ -66,6 +71,13 @@ class Medium:
     href: str | None
     note: str
 
+    def data(self) -> dict[str, Any]:
+        """As the page's script reads it."""
+        return {
+            "kind": self.kind, "mime": self.mime, "plays": self.plays, "embedded": self.embed, "href": self.href,
+            "note": self.note,
+        }  # fmt: skip
+
 
 def write_html(report: VideoReport, source: Path, target: Path) -> None:
     """Write the page of a report.
@@ -98,12 +110,9 @@ def medium_of(video: VideoFacts, source: Path, target: Path) -> Medium:
     if not source.is_file():
         return Medium(kind, mime, plays, False, None, "The video file was not there when this page was made.")
     href = link(source, target)
-    codecs = " and ".join(codec for codec in (video.video_codec, video.audio_codec) if codec)
-    what = f"{codecs} in {video.container.split(',')[0]}"
+    note = note_of(video)
     if plays == "no":
-        note = f"No browser plays this file ({what}). The clock below runs without it."
         return Medium(kind, mime, plays, False, href, note)
-    note = f"Not every browser plays this file ({what})." if plays == "some" else ""
     if source.stat().st_size > EMBED_BYTES_MAX:
         note = f"{note} The video is not inside this page: keep both files together.".strip()
         return Medium(kind, mime, plays, False, href, note)
@@ -131,6 +140,16 @@ def playable(video: VideoFacts) -> tuple[Plays, str]:
     return "no", "application/octet-stream"
 
 
+def note_of(video: VideoFacts) -> str:
+    """What to tell the reader about how the file plays; empty if every browser plays it."""
+    plays, _ = playable(video)
+    codecs = " and ".join(codec for codec in (video.video_codec, video.audio_codec) if codec)
+    what = f"{codecs} in {video.container.split(',')[0]}"
+    if plays == "no":
+        return f"No browser plays this file ({what}). The clock below runs without it."
+    return f"Not every browser plays this file ({what})." if plays == "some" else ""
+
+
 def link(source: Path, target: Path) -> str:
     """The way from the page to the file, as a URL; `file:` where there is no relative way."""
     try:
@@ -150,27 +169,19 @@ def json_for_html(value: Any) -> str:
 
 
 def _pieces(report: VideoReport, source: Path, medium: Medium) -> Iterator[str]:
-    folder = Path(__file__).parent
-    style = (folder / STYLE).read_text(encoding="utf-8")
-    plotly, script = _plotly_script(), "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    plotly, script = plotly_script(), "\n".join(_text(name) for name in (*SCRIPTS, START))
     name = Path(report.video.source).name or report.video.source
-    data = {
-        "name": name,
-        "medium": {
-            "kind": medium.kind, "mime": medium.mime, "plays": medium.plays, "embedded": medium.embed,
-            "href": medium.href, "note": medium.note,
-        },
-        **page_data(report),
-    }  # fmt: skip
+    data = {"name": name, "medium": medium.data(), **page_data(report)}
     filled: dict[str, str] = {
         "TITLE": html.escape(name),
         "POLICY": html.escape(policy(plotly, script, medium)),
-        "STYLE": style,
+        "STYLE": _text(STYLE),
         "DATA": json_for_html(data),
         "PLOTLY": plotly,
         "SCRIPT": script,
+        **{part: _text(name) for part, name in PARTS.items()},
     }
-    template = (folder / TEMPLATE).read_text(encoding="utf-8")
+    template = _text(TEMPLATE)
     for place, piece in enumerate(re.split(r"\{\{([A-Z]+)\}\}", template)):
         if place % 2 == 0:
             yield piece
@@ -178,6 +189,10 @@ def _pieces(report: VideoReport, source: Path, medium: Medium) -> Iterator[str]:
             yield filled[piece]
         elif medium.embed:
             yield from _base64(source)
+
+
+def _text(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def _base64(source: Path) -> Iterator[str]:
@@ -201,7 +216,12 @@ def policy(plotly: str, script: str, medium: Medium) -> str:
     )
 
 
-def _plotly_script() -> str:
+def plotly_script() -> str:
+    """The installed plotly's script, 4.5 MB.
+
+    Raises:
+        RuntimeError: it could not stand in a script element.
+    """
     from plotly.offline import get_plotlyjs  # 0.1 s that the command line need not spend at its start
 
     text = str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n")  # as the browser reads it, for the hash

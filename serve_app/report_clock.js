@@ -1,56 +1,9 @@
-// The page's data, small helpers, and the one clock that everything follows: the video, or a stand-in without one.
+// The one clock that everything follows: the video, or a stand-in without one; and the boxes over the picture.
 "use strict";
-window.Reelscope = (() => {
-  const byId = (id) => document.getElementById(id);
-  const trouble = (text) => {
-    byId("trouble").textContent = `Something on this page failed: ${text}`;
-    byId("trouble").hidden = false;
-  };
-  window.addEventListener("error", (event) => { if (event.message) trouble(event.message); });
-  window.addEventListener("unhandledrejection", (event) => trouble(String(event.reason)));
-  document.addEventListener("securitypolicyviolation", (event) => trouble(`blocked ${event.violatedDirective}`));
-
-  const data = JSON.parse(byId("data").textContent);
-
-  /** An element with properties, attributes (aria, data, role) and children. Strings become text, not HTML. */
-  function el(tag, properties = {}, ...children) {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(properties)) {
-      if (/^(aria-|data-|role$)/.test(name)) node.setAttribute(name, value);
-      else if (name === "style") Object.assign(node.style, value);
-      else node[name] = value;
-    }
-    node.append(...children.filter((child) => child !== null && child !== undefined));
-    return node;
-  }
-
-  /** 1:04.5, cut off and not rounded. */
-  function clock(seconds, digits = 1) {
-    const scale = 10 ** digits, units = Math.floor(seconds * scale + 1e-6), whole = Math.floor(units / scale);
-    const text = `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-    return digits ? `${text}.${String(units % scale).padStart(digits, "0")}` : text;
-  }
-
-  /** Index of the last item that starts at or before `time`, or -1. `start` reads an item's start. */
-  function lastBefore(items, time, start = (item) => item[0]) {
-    let low = 0, high = items.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (start(items[middle]) <= time + 1e-4) low = middle + 1; else high = middle;
-    }
-    return low - 1;
-  }
-
-  /** Index of the item `[start, end, ...]` that holds `time`, or -1; items are in order of start. */
-  function itemAt(items, time) {
-    for (let at = lastBefore(items, time), tries = 0; at >= 0 && tries < 8; at--, tries++) {
-      if (time < items[at][1]) return at;
-    }
-    return -1;
-  }
-
+(() => {
+  const { byId, el, clock, itemAt } = Reelscope;
   const followers = [];
-  let player = null, standIn = { time: 0, from: null }, drawn = -1;
+  let data = null, player = null, standIn = { time: 0, from: null }, drawn = -1;
 
   const now = () => (player ? player.currentTime : standInNow());
   const playing = () => (player ? !player.paused && !player.ended : standIn.from !== null);
@@ -154,8 +107,8 @@ window.Reelscope = (() => {
   }
 
   function playerButtons(screen) {
-    const rates = [1, 0.5, 0.25, 2], heard = data.facts.every(([, text]) => text !== "no sound");
-    byId("mute").hidden = !heard;
+    const rates = [1, 0.5, 0.25, 2];
+    byId("mute").hidden = !data.heard;
     byId("full").hidden = data.medium.kind !== "video" || !document.fullscreenEnabled;
     byId("mute").addEventListener("click", () => {
       player.muted = !player.muted;
@@ -188,7 +141,7 @@ window.Reelscope = (() => {
   // Boxes over the picture -------------------------------------------------------------------------------------------
 
   const pool = [];
-  let boxColor = () => "#888";
+  let colors = [];
 
   function drawBoxes(time) {
     let used = 0;
@@ -214,7 +167,7 @@ window.Reelscope = (() => {
     node.style.top = part(y0);
     node.style.width = part(x1 - x0);
     node.style.height = part(y1 - y0);
-    node.style.setProperty("--hue", boxColor(group, kind));
+    node.style.setProperty("--hue", colors[Reelscope.hueOf(group, kind)]);
     node.firstChild.textContent = bare ? "" : label;
   }
 
@@ -228,24 +181,39 @@ window.Reelscope = (() => {
     if (data.boxes.length) byId("layers").prepend(el("span", { textContent: "Boxes" }));
   }
 
-  function start() {
+  /** Brings the player up. Of the page's data it needs name, duration_s, frame_s, picture, heard, medium and boxes. */
+  function startClock(given) {
+    data = given;
     startPlayer();
-    layerSwitches();
-    byId("play").addEventListener("click", toggle);
-    byId("seek").max = String(data.duration_s);
-    byId("seek").addEventListener("input", (event) => seek(Number(event.target.value)));
-    document.addEventListener("keydown", onKey);
     followers.push(drawBoxes, (time) => {
       byId("time").textContent = `${clock(time)} / ${clock(data.duration_s)}`;
       byId("seek").value = String(time);
       byId("seek").setAttribute("aria-valuetext", clock(time));
     });
+    byId("play").addEventListener("click", toggle);
+    byId("seek").addEventListener("input", (event) => seek(Number(event.target.value)));
+    document.addEventListener("keydown", onKey);
+    Reelscope.onTheme(() => { colors = Reelscope.theme().edges; refresh(); });
+    updateClock(given);
   }
 
-  return {
-    data, byId, el, clock, lastBefore, itemAt, seek, now, playing, start, trouble,
-    follow: (follower) => followers.push(follower),
-    refresh: () => { drawn = -1; show(now()); },
-    colorBoxes: (color) => { boxColor = color; },
-  };
+  /** The whole data in place of what was known at first; what plays goes on playing. */
+  function updateClock(given) {
+    data = given;
+    if (!player && data.medium.note) note(data.medium.note);
+    colors = Reelscope.theme().edges;
+    byId("seek").max = String(data.duration_s);
+    byId("layers").replaceChildren();
+    layerSwitches();
+    refresh();
+  }
+
+  function refresh() {
+    drawn = -1;
+    show(now());
+  }
+
+  Object.assign(Reelscope, {
+    seek, now, playing, startClock, updateClock, refresh, follow: (follower) => followers.push(follower),
+  });
 })();

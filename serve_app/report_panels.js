@@ -1,8 +1,9 @@
-// The lists beside the timeline (lines, transcript, text, run, analyzers), the "now" box, and the page's start.
+// The lists beside the timeline (lines, transcript, text, run, analyzers), the "now" box, and how all of it comes up.
 "use strict";
 (() => {
-  const { data, byId, el, clock, itemAt, seek, now } = Reelscope;
+  const { byId, el, clock, itemAt, seek } = Reelscope;
   const panels = byId("panels");
+  let data = null;
 
   function card(id, title, count, ...content) {
     const heading = el("h2", { id: `${id}-title`, textContent: title });
@@ -134,11 +135,11 @@
         bar("busy_s", "working", theme.fills[0], 0.72), bar("cpu_s", "of it on the CPU", theme.edges[0], 0.3),
       ], layout, { displayModeBar: false, responsive: true, showTips: false });
     };
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+    Reelscope.onTheme(draw);
     draw();
   }
 
-  function analyzers() {
+  function analyzers(action) {
     const seconds = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
     const body = el("tbody", {});
     for (const one of data.analyzers) {
@@ -156,11 +157,13 @@
         el("td", { className: "model", textContent: one.model.length ? one.model[0][1] : "–" }),
         el("td", { className: "number", textContent: seconds(one.busy_s) }),
         el("td", { className: "number", textContent: seconds(one.cpu_s) }),
-        el("td", { className: "number", textContent: seconds(one.done_s) })));
+        el("td", { className: "number", textContent: seconds(one.done_s) }),
+        action ? el("td", { className: "action" }, action(one)) : null));
     }
-    const head = ["Analyzer", "Status", "Model or method", "busy s", "CPU s", "done at s"];
-    const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map((name, at) => el("th", {
-      scope: "col", textContent: name, className: at > 2 ? "number" : "" })))), body);
+    const head = ["Analyzer", "Status", "Model or method", "busy s", "CPU s", "done at s"].map((name, at) => el("th", {
+      scope: "col", textContent: name, className: at > 2 ? "number" : "" }));
+    if (action) head.push(el("td", {}));
+    const table = el("table", {}, el("thead", {}, el("tr", {}, ...head)), body);
     card("analyzers", "Analyzers", "", el("div", { className: "scroll", tabIndex: 0, role: "region",
       "aria-label": "Analyzers, scrolls sideways" }, table)).classList.add("wide");
   }
@@ -218,20 +221,25 @@
     });
   }
 
-  chips();
-  Reelscope.start();
-  nowBox();
-  lines();
-  transcript();
-  texts();
-  moments();
-  const timeline = Reelscope.drawTimeline();
-  run();
-  analyzers();
-  timeline.then(() => {
-    const asked = /^#t=([\d.]+)$/.exec(location.hash); // report.html#t=4.2 opens at that time
+  /**
+   * Shows the page's data (report_view.page_data with name and medium). The player may run already.
+   * `action(analyzer)` makes what stands at the end of an analyzer's row, or null.
+   */
+  Reelscope.showReport = async (given, action = null) => {
+    data = given;
+    chips();
+    nowBox();
+    lines();
+    transcript();
+    texts();
+    moments();
+    const timeline = Reelscope.drawTimeline(data);
+    run();
+    analyzers(action);
+    await timeline;
+    Reelscope.updateClock(data);
+    const asked = /^#t=([\d.]+)$/.exec(location.hash); // #t=4.2 opens at that time
     if (asked) seek(Number(asked[1]));
-    Reelscope.refresh();
     document.documentElement.dataset.ready = "yes";
-  }).catch((error) => Reelscope.trouble(error.message));
+  };
 })();

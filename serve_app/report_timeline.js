@@ -1,29 +1,18 @@
 // The timeline: plotly draws lanes, palette and curves on one x axis; the playhead is a plain element above the plot.
 "use strict";
 (() => {
-  const { data, byId, el, clock, lastBefore, seek, now, playing } = Reelscope;
+  const { byId, el, clock, lastBefore, hueOf, seek, now, playing } = Reelscope;
   const ROW = 19, GAP = 5, PALETTE = 26, CURVE = 46, BEATS = 10, COVERAGE = 9, TOP = 26, BOTTOM = 4, RIGHT = 40;
-  const GROUPS = { time: 0, picture: 1, people: 2, words: 3, sound: 4, told: 5, other: 6 };
   const QUIET = new Set(["static", "none", "silence", "pause", "no speech", "neutral"]);
   const STEPS_S = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600];
   const plot = byId("plot"), box = byId("lanes"), gutter = byId("gutter"), tip = byId("tip");
-  let view = [0, data.duration_s], rows = [], height = 0, left = 128, theme = {};
+  let data = null, view = [0, 1], rows = [], height = 0, left = 128, theme = {};
 
   const inner = () => Math.max(plot.clientWidth - left - RIGHT, 50);
   const toX = (time) => left + ((time - view[0]) / (view[1] - view[0])) * inner();
   const toTime = (x) => view[0] + ((x - left) / inner()) * (view[1] - view[0]);
   // Text that plotly sets is read for tags and entities, so what comes from the video is escaped for it.
   const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-
-  function readTheme() {
-    const style = getComputedStyle(document.documentElement), read = (name) => style.getPropertyValue(name).trim();
-    const list = (name) => read(name).split(/\s+/);
-    theme = {
-      ink: read("--ink"), soft: read("--soft"), line: read("--line"), accent: read("--accent"), bad: read("--bad"),
-      fills: list("--fills"), edges: list("--edges"), quiet: read("--quiet"), quietEdge: read("--quiet-edge"),
-      font: style.fontFamily, dark: matchMedia("(prefers-color-scheme: dark)").matches,
-    };
-  }
 
   // Where everything stands: y in pixels from the top of the plot area ------------------------------------------------
 
@@ -43,8 +32,6 @@
     }
     height = y;
   }
-
-  const hueOf = (group, kind) => ((GROUPS[group] ?? GROUPS.other) + Math.max(kind, 0)) % theme.edges.length;
 
   function color(lane, kind, label) {
     if (kind >= 0 && QUIET.has(label)) return [theme.quiet, theme.quietEdge];
@@ -373,15 +360,20 @@
     byId("flag").textContent = clock(time);
   }
 
-  Reelscope.drawTimeline = () => {
-    readTheme();
+  /** Draws the timeline of the page's data; resolves when it stands. */
+  Reelscope.drawTimeline = (given) => {
+    data = given;
+    view = [0, data.duration_s];
+    theme = Reelscope.theme();
     place();
-    Reelscope.colorBoxes((group, kind) => theme.edges[hueOf(group, kind)]);
-    Reelscope.theme = () => theme;
     box.style.setProperty("--height", `${height + TOP}px`);
     legend();
-    const again = () => { readTheme(); gutter.replaceChildren(); byId("remarks").replaceChildren(); draw(); };
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+    Reelscope.onTheme(() => {
+      theme = Reelscope.theme();
+      gutter.replaceChildren();
+      byId("remarks").replaceChildren();
+      draw();
+    });
     let width = box.clientWidth, waiting = 0;
     new ResizeObserver(() => {
       if (box.clientWidth === width) return;

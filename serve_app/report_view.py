@@ -50,6 +50,7 @@ def page_data(report: VideoReport) -> dict[str, Any]:
         "duration_s": duration_s,
         "frame_s": 1 / report.video.fps if report.video.fps > 0 else 0.04,
         "picture": [report.video.width, report.video.height] if report.video.has_video else None,
+        "heard": report.video.has_audio,
         "lost": [list(span) for span in report.video.lost],
         "lanes": [lane(result, duration_s) for result in results],
         "curves": _curves(rows),
