@@ -1,0 +1,190 @@
+"""An https server that plays a post host, and a proxy in front of it. Both count what they were asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import trustme
+
+
+@dataclass
+class PostHost:
+    """The host's content: what /api/ID answers, and what lies under /media/NAME.
+
+    A post is the JSON that the extractor reads; `{"http": 429}` answers that status and `{"to": URL}` redirects.
+    A media path may say how it is sent: ?to=URL redirects, ?size=none hides the length, ?slow=1 trickles,
+    ?endless=1 never ends.
+    """
+
+    port: int
+    ca_file: Path
+    posts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    media: dict[str, bytes] = field(default_factory=dict)
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+    @property
+    def site(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def post(self, name: str, **answer: Any) -> str:
+        """Add a post; its URL."""
+        self.posts[name] = answer
+        return f"{self.site}/@anna/video/{name}"
+
+    def video(self, name: str, path: str = "/media/clip.mp4", **more: Any) -> str:
+        """A post with one file of picture and sound."""
+        file = {"path": path, "ext": "mp4", "vcodec": "h264", "acodec": "aac", "height": 568, "width": 320}
+        return self.post(name, **({"title": f"Post {name}", "files": [file]} | more))
+
+
+@contextmanager
+def post_host(folder: Path) -> Iterator[PostHost]:
+    """A running post host on a free port of 127.0.0.1."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.host = PostHost(server.server_address[1], folder / "ca.pem")
+    with _serving(server):
+        yield server.host
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    host: PostHost
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up in the middle is what many tests are about."""
+
+
+@contextmanager
+def _serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet: tests read `asked`."""
+
+    def do_GET(self) -> None:  # noqa: N802
+        host = self.server.host
+        host.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        parts = urlsplit(self.path)
+        kind, _, name = parts.path[1:].partition("/")
+        if kind == "api":
+            self._post(host.posts.get(name, {"http": 404}))
+        elif kind == "media":
+            self._file(host.media[name], {key: values[0] for key, values in parse_qs(parts.query).items()})
+        else:
+            self.send_error(404)
+
+    def _post(self, post: dict[str, Any]) -> None:
+        if "http" in post:
+            self.send_error(post["http"])
+        elif "to" in post:
+            self._redirect(post["to"])
+        else:
+            self._send(json.dumps(post).encode())
+
+    def _file(self, body: bytes, how: dict[str, str]) -> None:
+        if "to" in how:
+            self._redirect(how["to"])
+        elif "endless" in how:
+            self._send(body, sized=False, endless=True)
+        else:
+            self._send(body, sized=how.get("size") != "none", pause_s=0.1 if "slow" in how else 0.0)
+
+    def _redirect(self, to: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", to)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send(self, body: bytes, sized: bool = True, endless: bool = False, pause_s: float = 0.0) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        if sized:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        piece = 512 if pause_s else len(body)
+        while True:
+            for start in range(0, len(body), piece):
+                self.wfile.write(body[start : start + piece])
+                time.sleep(pause_s)
+            if not endless:
+                return
+
+
+@dataclass
+class Proxy:
+    """An http proxy (CONNECT, RFC 9110 9.3.6) and where it was asked to connect to."""
+
+    port: int
+    tunnels: list[str] = field(default_factory=list)
+    credentials: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def proxy() -> Iterator[Proxy]:
+    """A running proxy on a free port of 127.0.0.1."""
+    server = _ProxyServer(("127.0.0.1", 0), _Tunnel)
+    server.proxy = Proxy(server.server_address[1])
+    with _serving(server):
+        yield server.proxy
+
+
+class _ProxyServer(ThreadingHTTPServer):
+    daemon_threads = True
+    proxy: Proxy
+
+
+class _Tunnel(BaseHTTPRequestHandler):
+    server: _ProxyServer
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet: tests read `tunnels`."""
+
+    def do_CONNECT(self) -> None:  # noqa: N802
+        self.server.proxy.tunnels.append(self.path)
+        if given := self.headers.get("Proxy-Authorization"):
+            self.server.proxy.credentials.append(base64.b64decode(given.split()[1]).decode())
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port))) as far:
+            self.send_response(200)
+            self.end_headers()
+            ends = {self.connection: far, far: self.connection}
+            with suppress(OSError):
+                while ready := select.select(list(ends), [], [], 30)[0]:
+                    for end in ready:
+                        data = end.recv(65536)
+                        if not data:
+                            return
+                        ends[end].sendall(data)
