@@ -69,6 +69,12 @@ class GpuMonitor:
         nvml, handles = _open()
         return [str(nvml.nvmlDeviceGetName(handle)) for handle in handles]
 
+    @staticmethod
+    def glance() -> Sample | None:
+        """All GPUs as they are now; None without one, or where they do not answer."""
+        nvml, handles = _open()
+        return _sample(nvml, handles, 0.0) if handles else None
+
     def figures(self) -> dict[str, Any]:
         """Fields of `RunFigures`: mean utilization 0..1 over GPUs and samples, their count, peak memory in GB."""
         if not self.samples:
@@ -97,12 +103,10 @@ class GpuMonitor:
                 return
 
     def _look(self, nvml: Any, handles: list[Any], at_s: float) -> None:
-        try:
-            utilization = tuple(nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100 for handle in handles)
-            used_gb = tuple(nvml.nvmlDeviceGetMemoryInfo(handle).used / 1e9 for handle in handles)
-        except nvml.NVMLError:
+        sample = _sample(nvml, handles, at_s)
+        if sample is None:
             return  # a device that does not answer now may do so the next time
-        self.samples.append(Sample(at_s, utilization, used_gb))
+        self.samples.append(sample)
         taken: dict[int, int] = {}
         for handle in handles:
             try:
@@ -115,6 +119,15 @@ class GpuMonitor:
             self._process_peak_bytes[pid] = max(self._process_peak_bytes.get(pid, 0), count)
             if pid not in self._titles:
                 self._titles[pid] = _title(pid)
+
+
+def _sample(nvml: Any, handles: list[Any], at_s: float) -> Sample | None:
+    try:
+        utilization = tuple(nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100 for handle in handles)
+        used_gb = tuple(nvml.nvmlDeviceGetMemoryInfo(handle).used / 1e9 for handle in handles)
+    except nvml.NVMLError:
+        return None
+    return Sample(at_s, utilization, used_gb)
 
 
 def _open() -> tuple[Any, list[Any]]:

@@ -84,7 +84,7 @@ class RayPool(WorkerPool):
                     max_task_retries=0,
                     **where,
                 )
-                .remote(analyzers, device, profile, process.gpu_gb)
+                .remote(analyzers, device, profile, process.gpu_gb, self.settings.ray.niceness)
             )
             for name in process.names:
                 replicas[name].append(_ActorReplica(actor, name))

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.analyzer import Options, Profile
 from pipeline.blocks import from_table
+from pipeline.isolate import be_nice
 from pipeline.registry import AnalyzerClass
 from pipeline.results import Upstream
 from pipeline.types import GPU_CONTEXT_GB
@@ -22,6 +23,7 @@ class WorkerActor:
         device: ``cpu`` or ``cuda:0`` (Ray shows each actor only the GPU that it was given).
         profile: which weights.
         gpu_gb: how much of the GPU's memory this process may take, in GB; Ray itself does not enforce it.
+        niceness: of this process, 0 to 19.
     """
 
     def __init__(
@@ -30,7 +32,9 @@ class WorkerActor:
         device: str,
         profile: Profile,
         gpu_gb: float = 0.0,
+        niceness: int = 0,
     ) -> None:
+        be_nice(niceness)
         if device != "cpu" and gpu_gb > 0:
             _cap_gpu_memory(gpu_gb)
         self._workers = {

@@ -31,8 +31,12 @@ STARTS_MAX = 2
 logger = logging.getLogger(__name__)
 
 
-def boot(settings: RaySettings) -> Machine:
+def boot(settings: RaySettings, *, dashboard: bool = False) -> Machine:
     """Initialize Ray if it is not, and return the machine that its resources describe.
+
+    Args:
+        settings: of Ray.
+        dashboard: serve Ray's dashboard on this machine's loopback address, where we start Ray.
 
     Raises:
         PlanError: Ray does not start, or the cluster has no CPU to offer.
@@ -41,7 +45,7 @@ def boot(settings: RaySettings) -> Machine:
         if ray.is_initialized():
             break
         try:
-            _start(settings)
+            _start(settings, dashboard)
         except Exception as error:  # Ray's own have no common base
             ray.shutdown()
             if not left:
@@ -55,7 +59,7 @@ def boot(settings: RaySettings) -> Machine:
     return machine(settings)
 
 
-def _start(settings: RaySettings) -> None:
+def _start(settings: RaySettings, dashboard: bool) -> None:
     os.environ.update(SINGLE_THREAD)  # inherited by every worker that this machine's raylet starts
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with warnings.catch_warnings():
@@ -64,7 +68,7 @@ def _start(settings: RaySettings) -> None:
             ray.init(address=settings.address, namespace=NAMESPACE, logging_level=logging.ERROR)
             return
         ray.init(
-            include_dashboard=False,
+            include_dashboard=dashboard,
             num_gpus=len(settings.logical_gpus_gb) or None,
             namespace=NAMESPACE,
             object_store_memory=settings.object_store_bytes,

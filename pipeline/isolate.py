@@ -25,6 +25,11 @@ _LENGTH_BYTES: Final = 8
 _ITEM, _END, _ERROR = "item", "end", "error"
 
 
+def be_nice(niceness: int) -> None:
+    """Raise this process's niceness to that of 0 to 19; lowering it would need a privilege."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
 class Child:
     """One call in a child process: `Child(function, *args, **kwargs)`.
 

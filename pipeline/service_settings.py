@@ -18,7 +18,7 @@ class ServeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(default="127.0.0.1", description="address to listen on; not a loopback one only with an API key")
-    port: int = Field(default=8003, ge=0, le=65535)
+    port: int = Field(default=8003, ge=1, le=65535, description="port to listen on")
     allowed_hosts: list[str] = Field(
         default_factory=list,
         description="names by which the service is called, beside localhost and `host`; other Host headers are refused",

@@ -96,6 +96,10 @@ class RaySettings(BaseModel):
     decode_cpus: float = Field(
         default=4.0, description="CPUs, and decoding threads, of each decode stream; at most a quarter of the machine"
     )
+    # Lower: on a busy machine whoever hands out the work, and whoever asks the service, waits for those who do it.
+    niceness: int = Field(
+        default=5, ge=0, le=19, description="by how much analyzers and decoders yield the processor to everything else"
+    )
     logical_gpus_gb: list[float] = Field(
         default_factory=list,
         description="GPUs of these sizes are counted although there are none, to try a plan; models run on the CPU",

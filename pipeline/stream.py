@@ -4,8 +4,8 @@ A group is one block, since a block costs the same few milliseconds whatever its
 and hands its reference to actors with the position of the chunk that each is to take. Nothing is copied on the way: the
 actors' arrays lie in shared memory.
 
-`iter_internal_ref_bundles` and the backpressure policy are internal names of Ray, pinned in pyproject.toml; they are
-used here and nowhere else.
+The way to the blocks' references, the backpressure policy and the cluster's key-value store are internal names of Ray,
+which pyproject.toml pins; they are used here and nowhere else.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ import ray.data
 from ray.data._internal.execution.backpressure_policy import ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY
 from ray.data._internal.execution.backpressure_policy.backpressure_policy import BackpressurePolicy
 from ray.exceptions import RayError, RayTaskError, WorkerCrashedError
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_exists, _internal_kv_put
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline import media
 from pipeline.blocks import BlockItem, head_of, row, to_table
 from pipeline.errors import DecoderCrashed, MediaError
+from pipeline.isolate import be_nice
 from pipeline.media import DecodeStats
 from pipeline.results import VideoFacts
 from pipeline.settings import Limits
@@ -56,9 +58,13 @@ GUARD_S: Final = 30.0
 """How often Ray Data may read one more block although it is held back."""
 POLL_S: Final = 0.1
 """How long its thread sleeps while it is."""
+STOP_S: Final = 5.0
+"""How long a decoder may take to end by itself; it looks whether it is to after each group."""
+_STOPS: Final = b"reelscope.stops"
 _PULLER_KEY: Final = "reelscope.puller"
 _DONE: Final = object()
 _context_lock = threading.Lock()
+logger = logging.getLogger(__name__)
 
 
 def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
@@ -68,6 +74,7 @@ def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
         asked = json.loads(request)
         if asked is None:
             continue  # `warm`: to have come here with everything imported is all
+        be_nice(asked["niceness"])
         views = tuple(View(**view) for view in asked["views"])
         limits = Limits(**asked["limits"])
         try:
@@ -79,6 +86,8 @@ def _decode_stage(batch: pa.Table) -> Iterator[pa.Table]:
                 limits=limits,
                 threads=asked["threads"],
             ):
+                if _internal_kv_exists(_stop_key(asked["id"]), namespace=_STOPS):
+                    break
                 yield row({"stats": asdict(group)}) if isinstance(group, DecodeStats) else to_table(group)
         except MediaError as error:
             # As data: an exception would come back wrapped in Ray Data's own, and be retried.
@@ -96,11 +105,13 @@ class RayFrameSource:
     Args:
         limits: of probing and decoding.
         decode_cpus: CPU share of one decode task; it caps how many run at once.
+        niceness: of a decoder's process, 0 to 19.
     """
 
-    def __init__(self, limits: Limits | None = None, decode_cpus: float = 1.0) -> None:
+    def __init__(self, limits: Limits | None = None, decode_cpus: float = 1.0, niceness: int = 0) -> None:
         self._limits = limits or Limits()
         self._decode_cpus = decode_cpus
+        self._niceness = niceness
         _quiet_ray_data()
 
     async def warm(self) -> None:
@@ -130,8 +141,8 @@ class RayFrameSource:
     ) -> AsyncGenerator[ChunkGroup | DecodeStats, None]:
         """See `FrameSource.stream`."""
         request = {"path": path, "video_id": video_id, "audio": audio, "views": [asdict(view) for view in views]}
-        request |= {"threads": max(1, math.floor(self._decode_cpus))}
-        puller = _Puller(json.dumps(request | {"limits": self._limits.model_dump()}), self._decode_cpus)
+        request |= {"threads": max(1, math.floor(self._decode_cpus)), "niceness": self._niceness}
+        puller = _Puller(request | {"limits": self._limits.model_dump()}, self._decode_cpus)
         stall_s = self._limits.decode_stall_s_max
         try:
             await puller.started.wait()  # until other videos' decoders leave their CPU share, which may take long
@@ -148,9 +159,13 @@ class RayFrameSource:
 
 
 class _Puller:
-    """Drives Ray Data's blocking iterator in a thread, and holds it back while enough waits for the engine."""
+    """Drives Ray Data's blocking iterator in a thread, and holds it back while enough waits for the engine.
 
-    def __init__(self, request: str, decode_cpus: float) -> None:
+    Closed early, it asks the decoder to end and drops what still comes. Ray Data's own way would kill the decoder's
+    process, and the next video would wait seconds for a new one; that is kept for a decoder that does not listen.
+    """
+
+    def __init__(self, request: dict[str, Any], decode_cpus: float) -> None:
         self.id = uuid.uuid4().hex
         self.started = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -160,10 +175,10 @@ class _Puller:
         self._room = threading.Event()
         self._room.set()
         self._closed = threading.Event()
+        self._executor: Any = None
         _pullers[self.id] = self
-        self._thread = threading.Thread(
-            target=self._pull, args=(request, decode_cpus), daemon=True, name="decode-stream"
-        )
+        asked = json.dumps(request | {"id": self.id})
+        self._thread = threading.Thread(target=self._pull, args=(asked, decode_cpus), daemon=True, name="decode-stream")
         self._thread.start()
 
     async def next(self) -> Any:
@@ -180,6 +195,19 @@ class _Puller:
         _pullers.pop(self.id, None)
         while not self._arrived.empty():
             self._arrived.get_nowait()  # the references go now, not when this object is collected
+        if self._thread.is_alive():
+            threading.Thread(target=self._end, daemon=True, name="decode-stream-end").start()
+
+    def _end(self) -> None:
+        try:
+            _internal_kv_put(_stop_key(self.id), b"", namespace=_STOPS)
+            self._thread.join(STOP_S)
+            if self._executor is not None and self._thread.is_alive():
+                self._executor.shutdown(force=True)
+            self._thread.join()
+            _internal_kv_del(_stop_key(self.id), namespace=_STOPS)
+        except (RayError, ConnectionError) as error:
+            logger.info("a decoder could not be told to stop, since Ray has ended: %s", error)
 
     def wait_for_room(self, timeout_s: float) -> bool:
         """Whether more may be read; waits a moment for it. Called from Ray Data's thread."""
@@ -215,12 +243,12 @@ class _Puller:
     def _pull(self, request: str, decode_cpus: float) -> None:
         bundles: Iterator[Any] = iter(())
         try:
-            bundles = _dataset(request, decode_cpus, self.id).iter_internal_ref_bundles()
+            dataset = _dataset(request, decode_cpus, self.id)
+            bundles, _, self._executor = dataset._execute_to_iterator(capture_executor=False)
             for bundle in bundles:
                 for entry in bundle.blocks:
-                    if self._closed.is_set():
-                        return
-                    self._read(entry.ref)
+                    if not self._closed.is_set():
+                        self._read(entry.ref)
             self._put(_DONE)
         except MediaError as error:
             self._fail(error)
@@ -229,12 +257,10 @@ class _Puller:
         except Exception as error:
             self._fail(DecoderCrashed(f"{type(error).__name__}: {error}"))
         finally:
-            close = getattr(bundles, "close", None)
-            if close is not None:
-                close()
+            self._executor = None
             if self._closed.is_set():
                 # Ray Data's executor refers to itself and to the blocks that nobody took.
-                del bundles, close
+                del bundles
                 gc.collect()
 
     def _fail(self, error: MediaError) -> None:
@@ -259,6 +285,10 @@ class _HoldBack(BackpressurePolicy):  # type: ignore[misc]
         if puller is None or not op.get_active_tasks() or puller.wait_for_room(POLL_S):
             return None
         return 0
+
+
+def _stop_key(puller_id: str) -> bytes:
+    return puller_id.encode()
 
 
 def _group(heads: list[dict[str, Any]], reference: Any) -> ChunkGroup:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from serve_app.exports import EXPORTS, export, export_named
+
 if TYPE_CHECKING:
     from pipeline.results import VideoReport
     from pipeline.settings import Settings
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_PARTIAL = 0, 1, 2, 3
-FORMATS = ("html",)
+FORMATS = tuple(name for name in EXPORTS if name != "json")
 
 app = typer.Typer(
     name="reelscope",
@@ -55,6 +57,30 @@ def analyze(
 ) -> None:
     """Analyze one video."""
     _guarded(debug, lambda: _analyze(source, analyzers, profile, out, formats, as_json, local, config, models_dir))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option("--host", help="address; one beyond loopback needs a key")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="port to listen on")] = None,
+    profile: ProfileOption = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="jobs, reports and media")] = None,
+    config: ConfigOption = None,
+    models_dir: ModelsDirOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Serve the page and the HTTP interface on this machine, until Ctrl-C."""
+
+    def run() -> int:
+        from serve_app.app import run as serve_until_stopped
+
+        settings = _settings(config, profile=profile, models_dir=models_dir, data_dir=data_dir)
+        given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+        settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=given)})
+        serve_until_stopped(settings, lambda line: errors.print(line, markup=False))
+        return EXIT_DONE
+
+    _guarded(debug, run)
 
 
 @models_app.command("list")
@@ -254,26 +280,18 @@ def _analyze(
     config: Path | None,
     models_dir: Path | None,
 ) -> int:
-    wanted_formats = _names(formats) or []
-    for name in wanted_formats:
-        if name not in FORMATS:
-            raise _usage(f"there is no format {name!r}; there is {', '.join(FORMATS)}")
+    wanted = [export_named(name) for name in dict.fromkeys(["json", *(_names(formats) or ())])]
     settings = _settings(config, profile=profile, models_dir=models_dir)
     report = asyncio.run(_run(settings, source, _names(analyzers), local))
     folder = out or Path("out") / Path(source).stem
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written = [folder / "report.json"]
-        written[0].write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        if "html" in wanted_formats:
-            from serve_app.html_report import write_html
-
-            written.append(folder / "report.html")
-            write_html(report, Path(source).expanduser(), written[-1])
+        medium = Path(source).expanduser()
+        written = [export(report, one.name, folder / f"report{one.suffix}", medium) for one in wanted]
     except OSError as error:
         raise _usage(f"{folder} cannot be written: {error.strerror or error}") from None
     if as_json:
-        sys.stdout.write(report.model_dump_json(indent=1) + "\n")
+        sys.stdout.write(written[0].read_text(encoding="utf-8"))
     else:
         from serve_app.tables import report_table
 

@@ -88,7 +88,8 @@ class Session:
             self._machine = machine = await asyncio.to_thread(boot, self.settings.ray)
             pool = RayPool(self.settings, machine)
             self._pool = pool
-            source = stream = RayFrameSource(self.settings.limits, decode_share(machine, self.settings.ray.decode_cpus))
+            share = decode_share(machine, self.settings.ray.decode_cpus)
+            source = stream = RayFrameSource(self.settings.limits, share, self.settings.ray.niceness)
             self._prober = source
             self._warming = asyncio.ensure_future(stream.warm())
         try:
@@ -137,7 +138,7 @@ class Session:
         if self._pool is not None:
             await self._pool.close()
         if self._owns_ray:
-            await asyncio.to_thread(_stop_ray)
+            await asyncio.to_thread(stop_ray)
 
     async def probe(self, source: str | Path) -> VideoFacts:
         """What the file is. Works before `start`. Raises `MediaError`."""
@@ -221,7 +222,8 @@ def _local_path(source: str | Path) -> str:
     return str(Path(text).expanduser())
 
 
-def _stop_ray() -> None:
+def stop_ray() -> None:
+    """End the Ray that this process has started, and remove its logs and sockets."""
     import ray
 
     node = ray._private.worker._global_node

@@ -6,17 +6,20 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
 
 from actors.pool import RayPool
 from benchmarks.measure import spilled
+from pipeline import stream as stream_module
 from pipeline.blocks import from_table, to_table
-from pipeline.errors import MediaError, MediaMissing, MediaUnreadable
+from pipeline.errors import DecoderCrashed, MediaError, MediaMissing, MediaUnreadable
 from pipeline.media import DecodeStats, decode, decode_groups
 from pipeline.settings import Limits, Settings
 from pipeline.source import ChunkGroup
@@ -86,10 +89,7 @@ async def test_the_store_is_empty_after_a_run_and_nothing_was_spilled(clip: Path
     async with running(*CLASSES, machine=ray_machine) as (engine, source, _):
         before = _store_bytes()
         await run_on(engine, source, clip)
-        deadline = time.monotonic() + 20
-        while _store_bytes() > before + BOOKKEEPING_BYTES and time.monotonic() < deadline:  # noqa: ASYNC110 - Ray tells nobody
-            await asyncio.sleep(0.2)
-        assert _store_bytes() <= before + BOOKKEEPING_BYTES
+        await _freed(before)
     assert not spilled()
 
 
@@ -102,10 +102,7 @@ async def test_an_unread_stream_is_held_back_and_freed_when_it_is_closed(tmp_pat
     await asyncio.sleep(4)
     assert 0 < _store_bytes() - before < min(whole_bytes, AHEAD_BYTES * 3)
     await stream.aclose()
-    deadline = time.monotonic() + 10
-    while _store_bytes() > before + BOOKKEEPING_BYTES and time.monotonic() < deadline:  # noqa: ASYNC110 - Ray tells nobody
-        await asyncio.sleep(0.1)
-    assert _store_bytes() <= before + BOOKKEEPING_BYTES
+    await _freed(before)
 
 
 async def test_probe_errors_keep_their_type(tmp_path: Path, ray_machine: Any) -> None:
@@ -130,6 +127,58 @@ async def test_closing_a_stream_early_frees_the_decoder(clip: Path, ray_machine:
         stream = source.stream(str(clip), video_id="v", views=(SCAN,), audio=False)
         assert isinstance(await asyncio.wait_for(anext(stream), 30), ChunkGroup)
         await stream.aclose()
+
+
+async def test_a_decoder_that_is_told_to_stop_lives_on_for_the_next_video(tmp_path: Path, ray_machine: Any) -> None:
+    path = write_clip(tmp_path / "long.mp4", moving_pattern(720, 720, 600))
+    source, before = RayFrameSource(decode_cpus=0.5), _store_bytes()
+    await source.warm()
+    workers = _ray_workers()
+    for _ in range(3):
+        stream = source.stream(str(path), video_id="v", views=(SCAN, READ), audio=False)
+        await asyncio.wait_for(anext(stream), 30)
+        await stream.aclose()
+        await _ended()
+        await _freed(before)
+    assert workers <= _ray_workers(), "none was killed"
+
+
+async def test_a_decoder_that_does_not_listen_is_ended(
+    clip: Path, ray_machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "_decode_stage", _sleeps_after_one)
+    monkeypatch.setattr(stream_module, "STOP_S", 0.5)
+    source = RayFrameSource(Limits(decode_stall_s_max=0.5), decode_cpus=0.5)
+    with pytest.raises(DecoderCrashed, match=r"no chunk for 0\.5 s"):
+        await _read_all(source, clip)
+    await _ended()
+
+
+async def _freed(before: float) -> None:
+    """Wait until the store holds what it did before; Ray's reports of it come late."""
+    deadline = time.monotonic() + 20
+    while _store_bytes() > before + BOOKKEEPING_BYTES:  # noqa: ASYNC110 - Ray tells nobody
+        assert time.monotonic() < deadline, f"{_store_bytes() - before:.0f} bytes are still held"
+        await asyncio.sleep(0.1)
+
+
+async def _ended() -> None:
+    """Wait until no stream's thread is left."""
+    deadline = time.monotonic() + 20
+    while any(thread.name.startswith("decode-stream") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "a stream's thread did not end"
+        await asyncio.sleep(0.05)
+
+
+def _sleeps_after_one(batch: Any) -> Any:
+    yield stream_module.row({"started": True})
+    time.sleep(600)
+    yield batch
+
+
+def _ray_workers() -> set[int]:
+    found = psutil.process_iter(["name", "cmdline"])
+    return {process.pid for process in found if "ray::" in " ".join(process.info["cmdline"] or ())}
 
 
 async def test_a_killed_actor_is_restarted_and_its_chunks_are_sent_again(
@@ -160,10 +209,7 @@ async def test_a_hanging_actor_is_ended_at_its_limit(clip: Path, ray_machine: An
 async def test_a_file_that_kills_the_decoder_is_an_error_within_a_bound(
     clip: Path, ray_machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import stream
-    from pipeline.errors import DecoderCrashed
-
-    monkeypatch.setattr(stream, "_decode_stage", _die)
+    monkeypatch.setattr(stream_module, "_decode_stage", _die)
     source = RayFrameSource(decode_cpus=0.5)
     with pytest.raises(DecoderCrashed):
         await _read_all(source, clip)
