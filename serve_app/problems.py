@@ -34,6 +34,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "media_gone": (410, "The video is not kept any more"),
     "too_large": (413, "More bytes than allowed"),
     "unsupported_media_type": (415, "That content type is not understood here"),
+    "range_not_satisfiable": (416, "The file ends before that range"),
     "too_slow": (408, "The upload stood still or took too long"),
     "rate_limited": (429, "Too many requests of this key"),
     "quota_exceeded": (429, "The key's daily video seconds are used up"),
@@ -42,6 +43,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "starting": (503, "The analyzers are still loading"),
     "stopping": (503, "The service is being stopped"),
     "timed_out": (504, "The report was not ready in time; the job goes on"),
+    "storage_full": (507, "The service's disk is full"),
     "internal": (500, "Something unexpected went wrong"),
     # What can be wrong with a video
     "media_missing": (422, "The file is not there"),

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
 from pipeline.errors import PlanError
 from pipeline.results import VideoReport
@@ -176,11 +176,13 @@ class Files:
                     dropped += 1
         return dropped
 
-    def sweep_copies(self, age_s: float = COPY_KEPT_S) -> None:
-        """Delete local copies that nobody has asked for since then."""
+    def sweep_copies(self, in_use: Collection[str], age_s: float = COPY_KEPT_S) -> None:
+        """Delete local copies that nobody has asked for since then, but for those that are worked on."""
         for path in self._copies.rglob("*") if not self._local else ():
             with suppress(FileNotFoundError):
-                if path.is_file() and time.time() - path.stat().st_mtime > age_s:
+                if str(path.relative_to(self._copies)) in in_use or not path.is_file():
+                    continue
+                if time.time() - path.stat().st_mtime > age_s:
                     path.unlink()
 
     def _stored(self, kind: Kind) -> Iterator[tuple[str, float]]:

@@ -23,11 +23,18 @@ class Freed:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What jobs refer to: names of media and reports, and the ids of those that have not ended."""
+    """What jobs refer to.
+
+    Args:
+        media, reports: names of files.
+        open_jobs: ids of jobs that have not ended.
+        open_media: names of their media.
+    """
 
     media: frozenset[str]
     reports: frozenset[str]
     open_jobs: frozenset[str]
+    open_media: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +93,14 @@ class Upkeep:
     def references(self) -> References:
         """All names that are in use."""
         with self._session() as session:
+            is_open = JobRow.state.in_(OPEN)
+            names = select(JobRow.media_name).where(JobRow.media_name.is_not(None))
+            reports = select(JobRow.report_name).where(JobRow.report_name.is_not(None))
             return References(
-                media=frozenset(session.scalars(select(JobRow.media_name).where(JobRow.media_name.is_not(None)))),
-                reports=frozenset(session.scalars(select(JobRow.report_name).where(JobRow.report_name.is_not(None)))),
-                open_jobs=frozenset(session.scalars(select(JobRow.id).where(JobRow.state.in_(OPEN)))),
+                media=frozenset(name for name in session.scalars(names) if name),
+                reports=frozenset(name for name in session.scalars(reports) if name),
+                open_jobs=frozenset(session.scalars(select(JobRow.id).where(is_open))),
+                open_media=frozenset(name for name in session.scalars(names.where(is_open)) if name),
             )
 
     def media_in_use(self, name: str) -> bool:
