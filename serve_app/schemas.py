@@ -49,6 +49,15 @@ class AnalyzeRequest(Wanted):
         tiktok_url: an https URL of a post: TikTok, Instagram, YouTube Shorts, as configured.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [given], "properties": {given: {"type": "string"}, other: {"type": "null"}}}
+                for given, other in (("video_path", "tiktok_url"), ("tiktok_url", "video_path"))
+            ]
+        }
+    )
+
     video_path: Text | None = None
     tiktok_url: Text | None = None
 
@@ -63,6 +72,12 @@ class RerunRequest(Body):
     """Body of `POST /v1/jobs/{id}/rerun`: these analyzers anew, all others taken from the job's report."""
 
     analyzers: list[AnalyzerName] = Field(min_length=1, max_length=64)
+
+
+class SessionRequest(Body):
+    """Body of `POST /v1/session`: an API key, for a cookie that a browser sends by itself."""
+
+    key: Text
 
 
 class ProblemBody(BaseModel):
