@@ -6,13 +6,21 @@ BIN := $(VENV)/bin
 FULL := .venv-full
 UV := $(BIN)/uv pip install -q --python $(BIN)/python
 MEDIA := .cache/media
+SAMPLE := out/demo/reel.mp4
 
-.PHONY: demo test test-embedded test-full check format full bench bench-gpu bench-truth schema lock clean
+.PHONY: demo serve test test-embedded test-full check format full bench bench-service bench-gpu bench-truth schema lock clean
 
-demo: $(VENV)/.base
+demo: $(VENV)/.base $(SAMPLE)
 	$(BIN)/reelscope models fetch
-	$(BIN)/python -m tests.media.reel out/demo/reel.mp4
-	$(BIN)/reelscope analyze out/demo/reel.mp4 --out out/demo --format html
+	$(BIN)/reelscope analyze $(SAMPLE) --out out/demo --format html
+
+# The page and the HTTP interface on http://127.0.0.1:8003; files below out/ may be named by their path.
+serve: $(VENV)/.base $(SAMPLE)
+	$(BIN)/reelscope models fetch
+	REELSCOPE_MEDIA_ROOTS=$${REELSCOPE_MEDIA_ROOTS:-$(CURDIR)/out} $(BIN)/reelscope serve
+
+$(SAMPLE): | $(VENV)/.base
+	$(BIN)/python -m tests.media.reel $@
 
 test: test-embedded test-full
 
@@ -33,6 +41,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/boundary
 	$(BIN)/python -m pipeline.schema --check
 	$(BIN)/python -m serve_app.models_doc --check
+	$(BIN)/python -m serve_app.api.openapi --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -41,6 +50,10 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/reelscope models fetch
 	$(BIN)/python -m benchmarks.run
+
+bench-service: $(VENV)/.dev
+	$(BIN)/reelscope models fetch
+	$(BIN)/python -m benchmarks.service
 
 full: $(FULL)/.full
 
@@ -56,6 +69,7 @@ bench-truth: $(VENV)/.dev
 schema: $(VENV)/.base
 	$(BIN)/python -m pipeline.schema
 	$(BIN)/python -m serve_app.models_doc
+	$(BIN)/python -m serve_app.api.openapi
 
 # Lock files carry names, versions and hashes only, never a registry's address.
 lock: $(VENV)/.uv
