@@ -176,7 +176,7 @@ class Fetcher:
 
     def _proxy_for(self, url: str) -> str | None:
         host = host_of(url, list(self._settings.host_proxies))
-        return next(self._proxies) if host is None else self._settings.host_proxies[host]
+        return next(self._proxies) if host is None else self._settings.host_proxies[host] or None
 
     def _take(self, answer: dict[str, Any], work: Path, folder: Path, url: str, host: str) -> Fetched:
         """Look at the file that the child named, and move it out of its folder."""

@@ -112,6 +112,8 @@ def _code_of(error: BaseException) -> str | None:
             return "post_too_large"
         case OSError(errno=errno.ENOSPC):
             return "internal"
+        case ExtractorError(cause=RequestError()):
+            return None  # its words are the HTTP status's; the cause says it
         case DownloadError(exc_info=None) | DownloadError(exc_info=(None, None, None)) | ExtractorError():
             # A DownloadError repeats the text of the error that it carries, with advice for yt-dlp's command line.
             return code_of_message(getattr(error, "orig_msg", None) or str(error))
@@ -131,11 +133,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         yield current
         carried = (getattr(current, "exc_info", None) or (None, None, None))[1]
         cause = getattr(current, "cause", None)
-        waiting += [
-            other
-            for other in (current.__context__, cause, current.__cause__, carried)
-            if isinstance(other, BaseException)
-        ]
+        of_handlers = getattr(current, "unexpected_errors", ())
+        nearer = (current.__context__, cause, current.__cause__, carried, *of_handlers)
+        waiting += [other for other in nearer if isinstance(other, BaseException)]
 
 
 def _without_credentials(message: str) -> str:

@@ -25,8 +25,8 @@ class PostHost:
     """The host's content: what /api/ID answers, and what lies under /media/NAME.
 
     A post is the JSON that the extractor reads; `{"http": 429}` answers that status and `{"to": URL}` redirects.
-    A media path may say how it is sent: ?to=URL redirects, ?size=none hides the length, ?slow=1 trickles,
-    ?endless=1 never ends.
+    A media path may say how it is sent: ?to=URL redirects, ?size=none hides the length, ?endless=1 never ends,
+    and with &slow=1 pauses each time.
     """
 
     port: int
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Quiet: tests read `asked`."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         host = self.server.host
         host.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
         parts = urlsplit(self.path)
@@ -114,9 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
         if "to" in how:
             self._redirect(how["to"])
         elif "endless" in how:
-            self._send(body, sized=False, endless=True)
+            self._send(body, sized=False, endless_s=0.1 if "slow" in how else 0.0)
         else:
-            self._send(body, sized=how.get("size") != "none", pause_s=0.1 if "slow" in how else 0.0)
+            self._send(body, sized=how.get("size") != "none")
 
     def _redirect(self, to: str) -> None:
         self.send_response(302)
@@ -124,19 +124,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, body: bytes, sized: bool = True, endless: bool = False, pause_s: float = 0.0) -> None:
+    def _send(self, body: bytes, sized: bool = True, endless_s: float | None = None) -> None:
+        """The body once, or again and again with a pause."""
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream")
         if sized:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        piece = 512 if pause_s else len(body)
-        while True:
-            for start in range(0, len(body), piece):
-                self.wfile.write(body[start : start + piece])
-                time.sleep(pause_s)
-            if not endless:
-                return
+        self.wfile.write(body)
+        while endless_s is not None:
+            time.sleep(endless_s)
+            self.wfile.write(body)
 
 
 @dataclass
@@ -172,7 +170,7 @@ class _Tunnel(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Quiet: tests read `tunnels`."""
 
-    def do_CONNECT(self) -> None:  # noqa: N802
+    def do_CONNECT(self) -> None:
         self.server.proxy.tunnels.append(self.path)
         if given := self.headers.get("Proxy-Authorization"):
             self.server.proxy.credentials.append(base64.b64decode(given.split()[1]).decode())
