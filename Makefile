@@ -10,17 +10,17 @@ SAMPLE := out/demo/reel.mp4
 
 .PHONY: demo serve test test-embedded test-full check format full bench bench-service bench-gpu bench-truth schema lock clean
 
-demo: $(VENV)/.base $(SAMPLE)
+demo: $(VENV)/.base
 	$(BIN)/reelscope models fetch
+	$(BIN)/python -m tests.media.reel $(SAMPLE)
 	$(BIN)/reelscope analyze $(SAMPLE) --out out/demo --format html
 
 # The page and the HTTP interface on http://127.0.0.1:8003; files below out/ may be named by their path.
-serve: $(VENV)/.base $(SAMPLE)
+serve: $(VENV)/.base
 	$(BIN)/reelscope models fetch
+	$(BIN)/python -m tests.media.reel $(SAMPLE)
 	REELSCOPE_MEDIA_ROOTS=$${REELSCOPE_MEDIA_ROOTS:-$(CURDIR)/out} $(BIN)/reelscope serve
 
-$(SAMPLE): | $(VENV)/.base
-	$(BIN)/python -m tests.media.reel $@
 
 test: test-embedded test-full
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ def doctor_table(findings: Sequence[Finding]) -> Table:
 
 
 def settings_table(settings: Settings) -> Table:
-    """The effective settings, one a row."""
+    """The effective settings, one a row. Passwords in URLs, and secrets, are not shown."""
     table = Table("setting", "value")
 
     def add(prefix: str, values: dict[str, Any]) -> None:
@@ -158,7 +159,13 @@ def settings_table(settings: Settings) -> Table:
             if isinstance(value, dict) and value:
                 add(f"{prefix}{name}.", value)
             else:
-                table.add_row(prefix + name, escape(str(value)))
+                table.add_row(prefix + name, escape(_shown(name, value)))
 
     add("", settings.model_dump(mode="json"))
     return table
+
+
+def _shown(name: str, value: Any) -> str:
+    if name.endswith("secret") and value is not None:
+        return "(set)"
+    return re.sub(r"(?<=://)[^/@\s]+@", "…@", str(value))
