@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Lifespan
 
 from pipeline.settings import Settings
 from serve_app.api import routes_health, routes_jobs, routes_results
@@ -19,9 +21,11 @@ from serve_app.api.access import Access
 from serve_app.api.headers import SecurityHeaders, SiteGuard
 from serve_app.api.interface import ServiceLike
 from serve_app.api.logs import RequestLog
+from serve_app.api.openapi import describe
 from serve_app.api.problems import Unexpected, install_handlers
 from serve_app.api.submissions import Submissions
 from serve_app.api.uploads import sweep_spool
+from serve_app.page import page_routes
 
 DESCRIPTION: Final = (
     "Watches short videos and writes down everything in them on one clock. Errors are application/problem+json "
@@ -55,6 +59,19 @@ def create_app(settings: Settings, service: ServiceLike, *, echo_request_id: boo
         finally:
             await service.close()
 
+    app = build_app(settings, echo_request_id=echo_request_id, lifespan=lifespan)
+    app.state.settings = settings
+    app.state.service = service
+    app.state.access = Access(settings.access)
+    app.state.submissions = Submissions(settings, service)
+    app.state.listeners = 0
+    return app
+
+
+def build_app(
+    settings: Settings, *, echo_request_id: bool = True, lifespan: Lifespan[FastAPI] | None = None
+) -> FastAPI:
+    """Routes and middleware without a service: what the OpenAPI document is made from."""
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.access.cors_origins,
@@ -81,13 +98,9 @@ def create_app(settings: Settings, service: ServiceLike, *, echo_request_id: boo
         ],
     )
     install_handlers(app)
-    for routes in (routes_jobs, routes_results, routes_health):
-        app.include_router(routes.router)
-    app.state.settings = settings
-    app.state.service = service
-    app.state.access = Access(settings.access)
-    app.state.submissions = Submissions(settings, service)
-    app.state.listeners = 0
+    for routes in (routes_jobs.router, routes_results.router, routes_health.router, page_routes()):
+        app.include_router(routes)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
 
 

@@ -66,7 +66,7 @@ Known = Annotated[Caller, Depends(caller)]
     responses={
         200: answer("the job that this Idempotency-Key made before", json_content("Job", JOB), location=True),
         202: answer("a new job", json_content("Job", JOB), location=True),
-        **problems(*_SUBMITTED, *_SOURCE),
+        **problems(*_SUBMITTED, *_SOURCE, "storage_full"),
     },
     openapi_extra={
         "parameters": [_HEADER_KEY],

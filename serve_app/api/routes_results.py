@@ -13,7 +13,7 @@ from typing import Annotated, BinaryIO, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from pipeline.results import VideoFacts, VideoReport
+from pipeline.results import VideoReport
 from serve_app.api.describe import REPORT, WITH_CALLER, answer, json_content, problems, text_content
 from serve_app.api.interface import ServiceLike
 from serve_app.api.names import clean_name, disposition
@@ -21,6 +21,7 @@ from serve_app.api.problems import problem_response
 from serve_app.api.routes_jobs import JobId, Known, wants_ndjson
 from serve_app.api.stream import EVENT_STREAM, HEARTBEAT, NDJSON, LiveResponse, line, sse_frames
 from serve_app.exports import EXPORTS, export
+from serve_app.html_report import playable
 from serve_app.problems import Problem
 from serve_app.schemas import Job
 
@@ -30,9 +31,6 @@ READ_BYTES: Final = 256 * 1024
 EVENT_EXAMPLE: Final = 'retry: 2000\n\nid: 1\nevent: job\ndata: {"id":"01JD3K2V8XW6","state":"running"}\n\n'
 _EVENT_ID: Final = re.compile(r"[0-9]{1,15}")
 _ONE_RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
-_CONTAINERS: Final = {"mov": "mp4", "matroska": "x-matroska", "mpegts": "mp2t", "avi": "x-msvideo", "flv": "x-flv"}
-_SOUNDS: Final = {"mp3": "mpeg", "mov": "mp4", "matroska": "webm", "wav": "wav", "flac": "flac", "ogg": "ogg"}
-_WEB_CODECS: Final = {"vp8", "vp9", "av1"}
 router = APIRouter()
 
 
@@ -139,12 +137,13 @@ async def job_media(request: Request, job_id: JobId, known: Known) -> Response:
     problem = _checked_range(request, stat.st_size)
     if problem is not None:
         return problem_response(problem, {"Content-Range": f"bytes */{stat.st_size}"})
+    kind = playable(job.video)[1] if job.video else "application/octet-stream"
     headers = {
         "Content-Disposition": disposition("inline", _file_name(job)),
         "Content-Security-Policy": SANDBOX,
         "Cache-Control": "private, no-cache",
     }
-    return FileResponse(path, headers=headers, media_type=_media_type(job.video), stat_result=stat)
+    return FileResponse(path, headers=headers, media_type=kind, stat_result=stat)
 
 
 def _checked_range(request: Request, size: int) -> Problem | None:
@@ -157,18 +156,6 @@ def _checked_range(request: Request, size: int) -> Problem | None:
     if match is None or (first and last and int(last) < int(first)):
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
     return None
-
-
-def _media_type(video: VideoFacts | None) -> str:
-    """By what was found in the file, not by its name."""
-    container = video.container.partition(",")[0] if video else ""
-    if video is None or not container:
-        return "application/octet-stream"
-    if not video.has_video:
-        return f"audio/{_SOUNDS[container]}" if container in _SOUNDS else "application/octet-stream"
-    if container == "matroska" and video.video_codec in _WEB_CODECS:
-        return "video/webm"
-    return f"video/{_CONTAINERS[container]}" if container in _CONTAINERS else "application/octet-stream"
 
 
 def _file_name(job: Job) -> str:

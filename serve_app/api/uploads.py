@@ -63,7 +63,7 @@ async def uploaded(request: Request, settings: Settings) -> AsyncGenerator[Uploa
     """Read the request's form; its file is removed at the end whatever happens.
 
     Raises:
-        Problem: invalid_request, too_large, too_slow, bad_header, busy (the disk is full).
+        Problem: invalid_request, too_large, too_slow, bad_header, storage_full.
     """
     file = _SpoolFile(spool_folder(settings))
     try:
@@ -74,8 +74,7 @@ async def uploaded(request: Request, settings: Settings) -> AsyncGenerator[Uploa
         if error.errno not in _FULL:
             raise
         logger.warning("an upload found the disk full: %s", error)
-        retry_after_s = settings.serve.retry_after_s
-        raise Problem("busy", "there is no room for the video at present", retry_after_s=retry_after_s) from None
+        raise Problem("storage_full", "there is no room on the service's disk for the video") from None
     finally:
         file.remove()
 
