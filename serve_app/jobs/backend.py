@@ -53,14 +53,19 @@ class Backend:
         self._media = asyncio.Lock()
         self._close_database: Callable[[], None] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the database can be asked."""
+        return self._close_database is not None
+
     async def open(self) -> None:
         """Open the database and the folders. Raises `PlanError`."""
         self.files = await self.file(Files, self.settings)
         engine = await self.db(open_database, self.settings.store.database_url, self.settings.data_dir)
-        self._close_database = engine.dispose
         self.intake = Intake(engine, self.settings.serve)
         self.store = Store(engine, self.settings.serve.attempts_max)
         self.upkeep = Upkeep(engine)
+        self._close_database = engine.dispose
 
     async def close(self) -> None:
         """Let calls end that are under way, and close the database."""
@@ -68,6 +73,7 @@ class Backend:
         await asyncio.to_thread(self._database_thread.shutdown)
         if self._close_database is not None:
             self._close_database()
+            self._close_database = None
 
     async def db(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a method of the store in the database's thread."""
@@ -105,6 +111,15 @@ class Backend:
             await self.file(self.files.drop, "media", freed.media)
         if freed.report is not None:
             await self.file(self.files.drop, "reports", freed.report)
+
+    async def sweep_files(self) -> None:
+        """Delete files to which no job refers."""
+        async with self._media:
+            used = await self.db(self.upkeep.references)
+            await self.file(self.files.sweep_orphans, "media", used.media)
+            await self.file(self.files.sweep_orphans, "reports", used.reports)
+        await self.file(self.files.sweep_copies, used.open_media)
+        await self.file(self.files.sweep_spool, used.open_jobs)
 
     async def free(self, job_id: str) -> None:
         """Delete what an ended job needed only while it ran, and tell those who wait for its end."""

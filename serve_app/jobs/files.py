@@ -46,9 +46,10 @@ class Files:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.spool = settings.data_dir / "spool"
-        self._copies = settings.data_dir / "copies"
-        url = settings.store.files_url or str(settings.data_dir.absolute() / "files")
+        data_dir = settings.data_dir.absolute()  # workers that read media have another working directory
+        self.spool = data_dir / "spool"
+        self._copies = data_dir / "copies"
+        url = settings.store.files_url or str(data_dir / "files")
         try:
             self._fs, root = url_to_fs(url)
             self._root = root.rstrip("/")

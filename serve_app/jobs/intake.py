@@ -143,3 +143,4 @@ class Intake:
             raise Problem("media_gone", f"the video of job {base_id} is not kept any more; submit it again")
         row.media_name, row.media_bytes, row.identity = base.media_name, base.media_bytes, base.identity
         row.video, row.source, row.source_kind = base.video, base.source, base.source_kind
+        row.asked_key = base.asked_key

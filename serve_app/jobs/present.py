@@ -7,7 +7,7 @@ from pathlib import PurePath
 from pipeline.results import Status, VideoFacts
 from serve_app.jobs.events import Feed
 from serve_app.jobs.rows import Found
-from serve_app.schemas import ENDED, AnalyzerState, Job, JobError, JobLinks, JobState
+from serve_app.schemas import ENDED, AnalyzerState, Job, JobError, JobLinks
 
 
 def as_job(found: Found, feed: Feed | None) -> Job:
@@ -50,7 +50,7 @@ def as_job(found: Found, feed: Feed | None) -> Job:
     )
 
 
-def as_it_was(job: Job, state: JobState) -> Job:
+def as_it_was(job: Job, state: str) -> Job:
     """The job as an event of an earlier state must show it, so that nobody takes it for one that has ended."""
     update: dict[str, object] = {"state": state, "position": job.position if job.state == state else None}
     if state not in ENDED:

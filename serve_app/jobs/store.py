@@ -226,7 +226,7 @@ class Store:
                 resumed += move(session, job.id, BEGUN, "job", "queued", **values)
         return resumed
 
-    def interrupted(self, job_ids: Collection[str]) -> None:
-        """The service ends in good order while it works on these jobs: that does not count against them."""
+    def interrupt(self) -> None:
+        """The service ends in good order: that does not count against the jobs that it works on."""
         with self._session.begin() as session:
-            session.execute(update(JobRow).where(JobRow.id.in_(job_ids), JobRow.state.in_(BEGUN)).values(drained=True))
+            session.execute(update(JobRow).where(JobRow.state.in_(BEGUN)).values(drained=True))

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     LargeBinary,
+    String,
     create_engine,
     event,
     insert,
@@ -30,6 +31,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from pipeline.errors import PlanError
+from serve_app.schemas import EventType
 
 SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT_S: Final = 30
@@ -158,7 +160,7 @@ class EventRow(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    type: Mapped[str]
+    type: Mapped[EventType] = mapped_column(String)
     what: Mapped[str]
 
 
