@@ -15,7 +15,7 @@ import re
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,11 +182,9 @@ class Fetcher:
         """Look at the file that the child named, and move it out of its folder."""
         name = str(answer["file"])
         source = work / name
-        if _FILE.fullmatch(name) is None or not source.is_file() or source.is_symlink():
+        facts = source.lstat() if _FILE.fullmatch(name) else None
+        if facts is None or not stat.S_ISREG(facts.st_mode):
             raise Problem("extractor_broken", f"the fetching process named {clip(name, 80)!r}, which is no file of it")
-        facts = source.stat()
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size == 0:
-            raise Problem("post_without_video", f"{host} sent an empty file")
         if facts.st_size > self._settings.bytes_max:
             raise too_large(facts.st_size, self._settings)
         path = folder / f"post{source.suffix}"
@@ -260,7 +258,7 @@ def _message(line: bytes) -> tuple[str, dict[str, Any]]:
 
 
 @asynccontextmanager
-async def _child(work: Path) -> Any:
+async def _child(work: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """The fetching process; at the end of the block it and all that it started are gone."""
     with (work / _ERRORS).open("wb") as errors:
         process = await asyncio.create_subprocess_exec(

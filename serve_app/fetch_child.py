@@ -76,7 +76,7 @@ def main() -> None:
         problem = Problem("extractor_broken", f"{host}: more than {limit} bytes needed (fetch.memory_bytes_max)")
     except Exception as error:
         problem = problem_from(error, host)
-    send("problem", {"code": problem.code, "detail": problem.detail})
+    send("problem", {"code": problem.code, "detail": _text(problem.detail)})
 
 
 def _limit_this_process(settings: FetchSettings) -> None:
@@ -104,7 +104,7 @@ def _fetch(url: str, proxy: str | None, settings: FetchSettings, send: Send) -> 
     progress = _Progress(settings, send)
     with _PostDL(_parameters(proxy, settings, progress), settings) as post_dl:
         post_dl.check_extractors()
-        info = post_dl.extract_info(url, download=True)
+        info = post_dl.extract_info(post_dl.known_form(url), download=True)
     paths = [Path(part["filepath"]) for part in info.get("requested_downloads") or () if part.get("filepath")]
     if not paths:
         raise Problem("post_without_video", "the host names no video that can be downloaded")
@@ -225,6 +225,14 @@ class _PostDL(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
                 "extractor_broken",
                 f"{YT_DLP} has no extractor {', '.join(missing)} (setting fetch.extractors)",
             )
+
+    def known_form(self, url: str) -> str:
+        """The URL, or with www. if only so an extractor knows it: people leave it out, TikTok's extractor does not."""
+        with_www = url.replace("https://", "https://www.", 1)
+        return with_www if not self._knows(url) and self._knows(with_www) else url
+
+    def _knows(self, url: str) -> bool:
+        return any(extractor.suitable(url) for extractor in self._ies.values())
 
     def build_request_director(self, handlers: object, preferences: object = None) -> Any:
         """Only the handler over Python's sockets: libcurl's would connect where no guard sees it."""

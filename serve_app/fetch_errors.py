@@ -60,6 +60,7 @@ _ADVICE: Final = re.compile(r"\s*(?:Use --|See +https|You might want to use a VP
 """Where messages turn to yt-dlp's command line, which nobody has here."""
 
 _REMEDY: Final[dict[str, str]] = {
+    "url_not_allowed": "give the https URL of one post",
     "post_private": "an account that may see it can lend its cookies (setting fetch.cookies)",
     "post_geo_blocked": "a proxy where it is shown would reach it (setting fetch.proxies)",
     "post_login_needed": "cookies of an account (setting fetch.cookies) or another proxy may help",
@@ -80,9 +81,17 @@ def problem_from(error: BaseException, host: str) -> Problem:
     errors = list(_chain(error))
     code = next(filter(None, map(_code_of, errors)), "extractor_broken")
     said = next((part for part in errors if isinstance(part, ExtractorError)), errors[-1])
-    message = said.orig_msg if isinstance(said, ExtractorError) else f"{type(said).__name__}: {said}"
+    message = _said_by(said)
     detail = f"{host}: {_without_credentials(_ADVICE.split(message)[0])}"
     return Problem(code, f"{detail.rstrip('. ')}; {_REMEDY[code]}" if code in _REMEDY else detail)
+
+
+def _said_by(error: BaseException) -> str:
+    if isinstance(error, ExtractorError):
+        return str(error.orig_msg)
+    if isinstance(error, DownloadError):
+        return str(error).removeprefix("ERROR: ")
+    return f"{type(error).__name__}: {error}"
 
 
 def code_of_message(message: str) -> str | None:

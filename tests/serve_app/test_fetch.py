@@ -293,8 +293,11 @@ async def test_proxies_take_turns_and_a_hosts_own_comes_first(host: PostHost, tm
         assert third.tunnels == [own] * 2 and len(first.tunnels + second.tunnels) == 6
 
 
-async def test_a_proxy_is_the_only_way_out_and_leads_to_no_private_address(host: PostHost, tmp_path: Path) -> None:
-    with proxy() as only:
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+async def test_a_proxy_is_the_only_way_out_and_leads_to_no_private_address(
+    host: PostHost, tmp_path: Path, scheme: str
+) -> None:
+    with proxy(scheme) as only:
         url = host.post("a", to="https://10.0.0.1/")
         assert (await problem(host, url, tmp_path, proxies=[only.url])).code == "address_not_allowed"
         assert only.tunnels == [f"127.0.0.1:{host.port}"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from pipeline.service_settings import FetchSettings
 from serve_app.fetch import check_url
-from serve_app.problems import Problem
+from serve_app.problems import CODES, Problem
 
 DEFAULTS = FetchSettings()
 
@@ -115,3 +118,46 @@ def test_a_host_with_a_port_is_allowed_at_that_port_only() -> None:
     for url in ("https://videos.example/1", "https://videos.example:443/1", "https://videos.example:8444/1"):
         with pytest.raises(Problem, match=r"fetch\.hosts"):
             check_url(url, settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "extractor"),
+    [
+        ("https://www.tiktok.com/@anna/video/7106798200794926362", "TikTok"),
+        ("https://tiktok.com/@anna/video/7106798200794926362", "TikTok"),
+        ("https://vm.tiktok.com/ZTR45GpSF/", "TikTokVM"),
+        ("https://www.tiktok.com/t/ZTRC5xgJp", "TikTokVM"),
+        ("https://www.instagram.com/reel/CDUMkliABpa/", "Instagram"),
+        ("https://instagram.com/p/CDUMkliABpa/", "Instagram"),
+        ("https://www.youtube.com/shorts/BGQWPY4IigY", "Youtube"),
+        ("https://m.youtube.com/shorts/BGQWPY4IigY", "Youtube"),
+        ("https://youtu.be/BGQWPY4IigY?si=abc", "Youtube"),
+        ("https://www.tiktok.com/@anna", None),
+        ("https://www.instagram.com/anna/", None),
+        ("https://www.youtube.com/playlist?list=PL1", None),
+        ("https://www.youtube.com/@anna/shorts", None),
+    ],
+)
+def test_the_extractors_that_are_allowed_by_default_know_posts_and_no_lists(
+    post_dl: Any, url: str, extractor: str | None
+) -> None:
+    form = post_dl.known_form(check_url(url, DEFAULTS))
+    assert next((key for key, entry in post_dl._ies.items() if entry.suitable(form)), None) == extractor
+
+
+@pytest.fixture(scope="module")
+def post_dl() -> Any:
+    """yt-dlp as the fetching process sets it up."""
+    from serve_app.fetch_child import _parameters, _PostDL, _Progress
+
+    progress = _Progress(DEFAULTS, lambda kind, answer: None)
+    with _PostDL(_parameters(None, DEFAULTS, progress), DEFAULTS) as made:
+        made.check_extractors()
+        yield made
+
+
+def test_the_guide_names_every_setting_and_every_code_of_posts() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "fetching.md").read_text(encoding="utf-8")
+    codes = [*(code for code in CODES if code.startswith(("post_", "host_")))]
+    for name in [*FetchSettings.model_fields, *codes, "fetch_timed_out", "extractor_broken", "address_not_allowed"]:
+        assert f"| `{name}` |" in guide, name

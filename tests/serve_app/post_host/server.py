@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -139,22 +140,23 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass
 class Proxy:
-    """An http proxy (CONNECT, RFC 9110 9.3.6) and where it was asked to connect to."""
+    """A proxy (RFC 9110, 9.3.6, or SOCKS 5) and where it was asked to connect to."""
 
     port: int
+    scheme: str
     tunnels: list[str] = field(default_factory=list)
     credentials: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @contextmanager
-def proxy() -> Iterator[Proxy]:
-    """A running proxy on a free port of 127.0.0.1."""
-    server = _ProxyServer(("127.0.0.1", 0), _Tunnel)
-    server.proxy = Proxy(server.server_address[1])
+def proxy(scheme: str = "http") -> Iterator[Proxy]:
+    """A running proxy on a free port of 127.0.0.1, by CONNECT or SOCKS 5."""
+    server = _ProxyServer(("127.0.0.1", 0), _Tunnel if scheme == "http" else _SocksTunnel)
+    server.proxy = Proxy(server.server_address[1], scheme)
     with _serving(server):
         yield server.proxy
 
@@ -178,11 +180,34 @@ class _Tunnel(BaseHTTPRequestHandler):
         with socket.create_connection((host, int(port))) as far:
             self.send_response(200)
             self.end_headers()
-            ends = {self.connection: far, far: self.connection}
-            with suppress(OSError):
-                while ready := select.select(list(ends), [], [], 30)[0]:
-                    for end in ready:
-                        data = end.recv(65536)
-                        if not data:
-                            return
-                        ends[end].sendall(data)
+            _pass_on(self.connection, far)
+
+
+class _SocksTunnel(BaseRequestHandler):
+    """SOCKS 5 without a login, to names and IPv4 addresses (RFC 1928)."""
+
+    server: _ProxyServer
+
+    def handle(self) -> None:
+        near: socket.socket = self.request
+        near.recv(2 + 255)  # what logins the client knows
+        near.sendall(b"\x05\x00")
+        kind = near.recv(4)[3]
+        host = near.recv(near.recv(1)[0]).decode() if kind == 3 else socket.inet_ntoa(near.recv(4))
+        port = int.from_bytes(near.recv(2), "big")
+        self.server.proxy.tunnels.append(f"{host}:{port}")
+        with socket.create_connection((host, port)) as far:
+            near.sendall(b"\x05\x00\x00\x01" + bytes(6))
+            _pass_on(near, far)
+
+
+def _pass_on(near: socket.socket, far: socket.socket) -> None:
+    """Bytes both ways until one side ends."""
+    ends = {near: far, far: near}
+    with suppress(OSError):
+        while ready := select.select(list(ends), [], [], 30)[0]:
+            for end in ready:
+                data = end.recv(65536)
+                if not data:
+                    return
+                ends[end].sendall(data)
