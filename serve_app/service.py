@@ -64,7 +64,9 @@ class Service:
         await asyncio.shield(self._loading)
 
     async def close(self) -> None:
-        """Let running jobs end as long as setting serve.drain_s allows, then stop everything."""
+        """Let running jobs end as long as setting serve.drain_s allows, then stop everything. Once is enough."""
+        if self.state == "stopping":
+            return
         self.state = "stopping"
         if self._loading is not None:
             self._loading.cancel()
