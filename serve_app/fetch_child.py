@@ -80,11 +80,13 @@ def main() -> None:
 
 
 def _limit_this_process(settings: FetchSettings) -> None:
-    for what, limit in (
+    for what, wanted in (
         (resource.RLIMIT_AS, settings.memory_bytes_max),
         (resource.RLIMIT_FSIZE, settings.bytes_max + _SLACK_BYTES),
         (resource.RLIMIT_CORE, 0),
     ):
+        hard = resource.getrlimit(what)[1]
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(what, (limit, limit))
     # Should the service die, nobody ends this process: then the kernel does.
     signal.alarm(math.ceil(settings.time_s_max) + _TIME_SLACK_S)
