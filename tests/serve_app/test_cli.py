@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from serve_app.exports import EXPORTS
 from tests.media.encode import write_clip
 from tests.media.patterns import flat, moving_pattern, tone
 
@@ -107,6 +108,7 @@ def test_wrong_usage_is_exit_code_two(clip: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (("analyze", clip, "--analyzers", "cut_analysys"), "did you mean 'cut_analysis'"),
         (("analyze", clip, "--format", "docx"), "there is no format 'docx'"),
+        (("analyze", clip, "--format", "html,vt"), "there is no format 'vt'; did you mean 'vtt'"),
         (("analyze", clip, "--profile", "huge"), "setting profile"),
         (("analyze", clip, "--config", tmp_path / "none.toml"), "there is no configuration file"),
         (("analyze", "https://example.com/v.mp4"), "is a URL"),
@@ -137,6 +139,18 @@ def test_one_analyzer_over_threads_writes_its_report(clip: Path, tmp_path: Path)
     assert list(report["analyzers"]) == ["cut_analysis"]
     assert (tmp_path / "out" / "clip" / "report.html").stat().st_size > 1000
     assert "cut_analysis" in done.stdout
+
+
+def test_every_format_is_a_file_beside_the_report(clip: Path, tmp_path: Path) -> None:
+    names = ",".join(EXPORTS)
+    done = reelscope("analyze", clip, "--analyzers", "cut_analysis", "--local", "--format", names, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = {f"report{one.suffix}" for one in EXPORTS.values()}
+    assert {path.name for path in (tmp_path / "out" / "clip").iterdir()} == files
+    for name in files:
+        assert f"out/clip/{name}" in done.stdout
+    rows = (tmp_path / "out" / "clip" / "report.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert {row.split(",")[0] for row in rows} == {"analyzer", "cut_analysis"}
 
 
 def test_json_goes_to_standard_output_and_nothing_else_does(clip: Path, tmp_path: Path) -> None:
