@@ -162,7 +162,7 @@
     }
     const head = ["Analyzer", "Status", "Model or method", "busy s", "CPU s", "done at s"].map((name, at) => el("th", {
       scope: "col", textContent: name, className: at > 2 ? "number" : "" }));
-    if (action) head.push(el("td", {}));
+    if (action) head.push(el("th", { scope: "col" }, el("span", { className: "unseen", textContent: "Again" })));
     const table = el("table", {}, el("thead", {}, el("tr", {}, ...head)), body);
     card("analyzers", "Analyzers", "", el("div", { className: "scroll", tabIndex: 0, role: "region",
       "aria-label": "Analyzers, scrolls sideways" }, table)).classList.add("wide");

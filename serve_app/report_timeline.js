@@ -149,7 +149,8 @@
     left = box.clientWidth < 620 ? 92 : 136;
     const coarse = matchMedia("(pointer: coarse)").matches;
     const layout = {
-      height: height + TOP + BOTTOM, margin: { l: left, r: RIGHT, t: TOP, b: BOTTOM, pad: 0 }, showlegend: false,
+      width: box.clientWidth, height: height + TOP + BOTTOM, showlegend: false,
+      margin: { l: left, r: RIGHT, t: TOP, b: BOTTOM, pad: 0 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", barmode: "overlay", bargap: 0, hovermode: false,
       dragmode: coarse ? false : "zoom", font: { family: theme.font, color: theme.ink, size: 11 }, xaxis: axis(),
       yaxis: { range: [height, 0], domain: [0, 1], visible: false, fixedrange: true },

@@ -40,8 +40,7 @@ CURVES: Final[tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...]] = (
 def page_data(report: VideoReport) -> dict[str, Any]:
     """Everything the page's script reads, as plain JSON values."""
     order = {name: place for place, name in enumerate(LANES)}
-    shown = [_without_random(result) for result in report.analyzers.values()]
-    results = sorted(shown, key=lambda result: order.get(result.name, len(order)))
+    results = sorted(map(shown, report.analyzers.values()), key=lambda result: order.get(result.name, len(order)))
     duration_s = max([report.video.duration_s, 0.001, *(row["end"] for result in results for row in rows_of(result))])
     rows = {result.name: rows_of(result) for result in results}
     summaries = {result.name: (result.report or {}).get("summary") or {} for result in results}
@@ -79,7 +78,7 @@ def page_data(report: VideoReport) -> dict[str, Any]:
     }
 
 
-def _without_random(result: AnalyzerResult) -> AnalyzerResult:
+def shown(result: AnalyzerResult) -> AnalyzerResult:
     """What a model that has learned nothing says is not shown, so that nobody takes it for an answer."""
     if not result.is_random:
         return result
