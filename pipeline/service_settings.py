@@ -67,11 +67,13 @@ class FetchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hosts: list[str] = Field(default=POST_HOSTS, description="post hosts, each with its subdomains")
+    hosts: list[str] = Field(default=POST_HOSTS, description="post hosts with their subdomains, or name:port")
     extractors: list[str] = Field(default=EXTRACTORS, description="yt-dlp extractors that may answer, by name")
     plugins: list[Path] = Field(default_factory=list, description="folders with yt_dlp_plugins/")
     proxies: list[str] = Field(default_factory=list, description="proxies, taken in turn")
-    host_proxies: dict[str, str] = Field(default_factory=dict, description="proxy by post host, before `proxies`")
+    host_proxies: dict[str, str] = Field(
+        default_factory=dict, description="proxy by post host, before `proxies`; empty: none"
+    )
     cookies: Path | None = Field(default=None, description="cookies.txt in Netscape's format")
     networks_allowed: list[str] = Field(
         default_factory=list, description="private networks that may be reached all the same, as 10.0.0.0/8"
