@@ -26,6 +26,8 @@ PAUSE_S: Final = 1.0
 BREATH_S: Final = 0.3
 SENTENCE_ENDS: Final = ".?!…。？！؟۔।"
 CLAUSE_ENDS: Final = ",;:–—、，；：،"
+SIGN_CHARS_MAX: Final = 4
+"""So much punctuation stays with its sign; a long row of dots may be cut."""
 CLOSERS: Final = "\"'”’»)]」』）"
 
 # What a cue costs, of which the least in all is taken.
@@ -144,7 +146,7 @@ def _signs(word: str) -> list[str]:
     """The characters of a word, marks and closing punctuation with what they belong to."""
     signs: list[str] = []
     for sign in word:
-        closes = unicodedata.category(sign) in ("Pe", "Pf", "Po")
+        closes = unicodedata.category(sign) in ("Pe", "Pf", "Po") and len("".join(signs[-1:])) < SIGN_CHARS_MAX
         if signs and (_joins(sign) or closes or signs[-1].endswith("\N{ZERO WIDTH JOINER}")):
             signs[-1] += sign
         else:
@@ -228,5 +230,7 @@ def _lines(some: Line) -> tuple[Line, ...]:
         if max(upper, lower) <= LINE_COLUMNS:
             uneven = abs(upper - lower) + (3 if upper > lower else 0)  # the longer line below hides less
             options.append((uneven + 6 * _ending(some[place - 1]), place))
+    if not options:  # one sign of many parts that no line holds
+        return (some,)
     place = min(options)[1]
     return some[:place], some[place:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -111,6 +112,33 @@ def test_cues_fit_the_screen_and_lose_nothing(text: str, words: bool, tmp_path: 
             assert all(width(line) <= 42 for line in cue.lines), cue.lines
             assert CUE_S_MIN * 1000 - 90 <= cue.end - cue.start <= CUE_S_MAX * 1000
         assert all(one.end <= other.start for one, other in pairwise(cues))
+
+
+@pytest.mark.parametrize("text", ["." * 300, "\u0301" * 300, "👩\u200d" * 60, "a" + "\u0336" * 100, "!? " * 200])
+@pytest.mark.parametrize("words", [True, False])
+def test_text_without_words_is_shown_whole(text: str, words: bool, tmp_path: Path) -> None:
+    cues = read_vtt(export(spoken((1.0, 17.0, text), words=words), "vtt", tmp_path / "a.vtt"))
+    assert "".join("".join(cue.lines) for cue in cues).replace(" ", "") == text.replace(" ", "")
+
+
+def test_times_that_contradict_each_other_still_give_cues_in_order(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    for _ in range(50):
+        rows = []
+        for _ in range(chance.randrange(1, 6)):
+            start = chance.uniform(0, 20)
+            words = [
+                {"word": "so" * chance.randrange(1, 40), "start": chance.uniform(0, 30), "end": chance.uniform(0, 30)}
+                for _ in range(chance.randrange(30))
+            ]
+            text = " ".join(str(word["word"]) for word in words)
+            rows.append(
+                {"start": start, "end": start + chance.choice((0.0, 0.0004, 3.0, 40.0)), "text": text, "words": words}
+            )
+        report = document(result("speech_transcription", rows))
+        cues = read_vtt(export(report, "vtt", tmp_path / "a.vtt"))
+        assert all(cue.start < cue.end for cue in cues)
+        assert [cue.start for cue in cues] == sorted(cue.start for cue in cues)
 
 
 def test_breaks_follow_sentences_and_clauses(tmp_path: Path) -> None:
