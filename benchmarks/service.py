@@ -40,25 +40,24 @@ BOOKKEEPING_BYTES: Final = 200e3
 """Ray Data's own small objects."""
 START_S_MAX: Final = 300.0
 JOB_S_MAX: Final = 900.0
-ENDED: Final = {"done", "failed", "cancelled"}
+POST_HOST: Final = Path(__file__).resolve().parents[1] / "tests" / "serve_app" / "post_host"
 
 
 class Server:
     """A running `reelscope serve`, and what the measurements ask of it."""
 
-    def __init__(self, folder: Path, **serve: Any) -> None:
-        self.port = _free_port()
+    def __init__(self, folder: Path, more: str, **serve: Any) -> None:
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         settings = {"port": self.port, "dashboard": False, **serve}
         config = folder / "serve.toml"
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-        config.write_text(f"data_dir = {json.dumps(str(folder / 'data'))}\n[serve]\n" + "\n".join(lines) + "\n")
-        self.log = (folder / "serve.log").open("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "serve_app.cli", "serve", "--config", str(config)],
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
+        data_dir = json.dumps(str(folder / "data"))
+        config.write_text(f"data_dir = {data_dir}\n{more}[serve]\n" + "\n".join(lines) + "\n")
+        self.log = folder / "serve.log"
+        command = [sys.executable, "-m", "serve_app.cli", "serve", "--config", str(config)]
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         self.http = httpx.Client(base_url=self.url, timeout=JOB_S_MAX, trust_env=False)
 
     def wait(self) -> None:
@@ -66,8 +65,7 @@ class Server:
         deadline_s = time.monotonic() + START_S_MAX
         while True:
             if self._process.poll() is not None or time.monotonic() > deadline_s:
-                self.log.seek(0)
-                raise RuntimeError(f"the service did not come up:\n{self.log.read()[-3000:]}")
+                raise RuntimeError(f"the service did not come up:\n{self.log.read_text()[-3000:]}")
             try:
                 if self.http.get("/readyz").status_code == 200:
                     return
@@ -81,7 +79,6 @@ class Server:
         start_s = time.perf_counter()
         self._process.send_signal(signal.SIGINT)
         self._process.wait(120)
-        self.log.close()
         return time.perf_counter() - start_s
 
     def post(self, path: Path) -> httpx.Response:
@@ -126,6 +123,26 @@ class Server:
         return [one for one in found if any(mark in " ".join(one.info["cmdline"] or ()) for mark in marks)]
 
 
+class SilentHost:
+    """A post host that takes connections and says nothing, for a job that stands still."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url = f"https://{self.host}/@bench/video/1"
+
+    def settings(self) -> str:
+        """The `[fetch]` table under which a service asks it."""
+        return (
+            f'[fetch]\nhosts = ["{self.host}"]\nextractors = ["PostHost"]\nnetworks_allowed = ["127.0.0.0/8"]\n'
+            f"plugins = [{json.dumps(str(POST_HOST))}]\n"
+        )
+
+    def close(self) -> None:
+        """Take no more."""
+        self._socket.close()
+
+
 def main(arguments: list[str]) -> int:
     """Measure and print. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -135,26 +152,27 @@ def main(arguments: list[str]) -> int:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="reelscope-bench-") as name:
         folder = Path(name)
-        clips = Clips(folder)
+        clips, silent = Clips(folder), SilentHost()
         started_s = time.perf_counter()
-        with serving(folder / "one", waiting_max=given.clips - 4) as server:
+        with serving(folder / "one", silent.settings(), waiting_max=given.clips - 4) as server:
             rows.append(Row("start: until the first job may run", time.perf_counter() - started_s, "s"))
             server.ended(server.job(clips.next(CLIP_S)))  # fills caches
             rows += first_event(server, clips)
             rows += health(server, clips)
-            rows += listeners(server)
+            rows += listeners(server, silent)
             rows += together(server, clips, given.clips)
             rows += cancelled(server, clips)
             rows += in_a_row(server, clips, given.row)
+        silent.close()
     show(f"the service on {psutil.cpu_count()} cores, clips of {CLIP_S:g} s in 1080x1920", rows)
     return 0 if all(row.reached for row in rows) else 1
 
 
 @contextmanager
-def serving(folder: Path, **serve: Any) -> Iterator[Server]:
+def serving(folder: Path, more: str, **serve: Any) -> Iterator[Server]:
     """A server that is ready."""
     folder.mkdir(parents=True)
-    server = Server(folder, **serve)
+    server = Server(folder, more, **serve)
     try:
         server.wait()
         yield server
@@ -351,7 +369,9 @@ def in_a_row(server: Server, clips: Clips, count: int) -> list[Row]:
     run(count)
     time.sleep(2)
     return [
-        Row(f"memory of the replica after {count} more jobs", (replica.memory_info().rss - memory) / 1e6, "MB more", 30),
+        Row(
+            f"memory of the replica after {count} more jobs", (replica.memory_info().rss - memory) / 1e6, "MB more", 30
+        ),
         Row("its file handles", float(replica.num_fds() - handles), "more", 8),
         Row("its threads", float(replica.num_threads() - threads), "more", 8),
         Row("the object store", (store_used(server) - stored) / 1e6, "MB more", 1),
@@ -388,3 +408,14 @@ def quantile(values: list[float], share: float) -> float:
     """The value below which that share of them lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
