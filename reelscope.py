@@ -9,6 +9,11 @@ For several videos, or results as they come, keep a `Session`:
     async with reelscope.Session(analyzers=["cut_analysis"]) as session:
         async for event in session.stream("clip.mp4"):
             ...
+
+Where a server runs, a `Client` asks it (docs/client.md):
+
+    with reelscope.Client("http://127.0.0.1:8003") as client:
+        report = client.analyze("clip.mp4")
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.analyzer import Analyzer, Options, Profile, ProfileName
 from pipeline.engine import Event, Progress
@@ -58,7 +64,11 @@ from pipeline.types import (
     FrameBatch,
     View,
 )
+from serve_app.problems import Problem
 from serve_app.session import Session
+
+if TYPE_CHECKING:
+    from serve_app.client import AsyncClient, Client
 
 __all__ = [
     "ALL",
@@ -71,8 +81,10 @@ __all__ = [
     "Analyzer",
     "AnalyzerResult",
     "AnalyzerSpec",
+    "AsyncClient",
     "Audio",
     "AudioTrack",
+    "Client",
     "DecoderCrashed",
     "Event",
     "FrameBatch",
@@ -85,6 +97,7 @@ __all__ = [
     "NotApplicable",
     "Options",
     "PlanError",
+    "Problem",
     "Profile",
     "Progress",
     "ReelscopeError",
@@ -104,6 +117,15 @@ __all__ = [
     "load_settings",
     "stream",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The clients are imported when they are asked for: who works without a server does not wait for httpx."""
+    if name in ("AsyncClient", "Client"):
+        from serve_app import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 async def analyze(

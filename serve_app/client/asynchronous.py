@@ -236,7 +236,8 @@ class AsyncClient:
     async def rerun(self, job_id: str, analyzers: Sequence[str]) -> Job:
         """A new job that runs these analyzers anew and takes all others from the job's report."""
         body = _body(RerunRequest, analyzers=analyzers)
-        return await self._connection.get(operations.RERUN, {"job_id": job_id}, json=body)
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return await self._connection.get(operations.RERUN, {"job_id": job_id}, json=body, headers=headers)
 
     def parse(self, model: type[ModelT], data: Mapping[str, Any]) -> ModelT:
         """The data of an event as `Job` or `AnalyzerResult`, without fields that only a newer server knows."""

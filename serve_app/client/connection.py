@@ -103,9 +103,8 @@ class Connection:
         self, operation: Typed[ModelT], ids: Mapping[str, str] | None = None, **request: Any
     ) -> ModelT | None:
         """The answer; None where it has no body. Arguments and errors as of `open`."""
-        async with self.open(operation, ids, **request) as response:
-            body = await response.aread()
-        return self.read(operation.model, body) if body else None
+        response = await self._attempts(operation, ids, request, whole=True)
+        return self.read(operation.model, response.content) if response.content else None
 
     async def get(self, operation: Typed[ModelT], ids: Mapping[str, str] | None = None, **request: Any) -> ModelT:
         """The answer, which must be one."""
@@ -129,8 +128,7 @@ class Connection:
             ServerMissing: nothing answers there.
             ConnectionLost: it broke.
         """
-        path = operation.path.format_map({name: quote(value, safe="") for name, value in (ids or {}).items()})
-        response = await self._attempts(operation, path, request)
+        response = await self._attempts(operation, ids, request, whole=False)
         try:
             yield response
         except httpx.RequestError as error:
@@ -138,7 +136,11 @@ class Connection:
         finally:
             await response.aclose()
 
-    async def _attempts(self, operation: Operation, path: str, arguments: Mapping[str, Any]) -> httpx.Response:
+    async def _attempts(
+        self, operation: Operation, ids: Mapping[str, str] | None, arguments: Mapping[str, Any], whole: bool
+    ) -> httpx.Response:
+        """The answer; `whole` with its body, which may break too."""
+        path = operation.path.format_map({name: quote(value, safe="") for name, value in (ids or {}).items()})
         deadline = time.monotonic() + self.retry_s
         pause_s = BACKOFF_S[0]
         while True:
@@ -146,6 +148,8 @@ class Connection:
             try:
                 response = await self._http.send(request, stream=True)
                 if response.status_code in operation.statuses:
+                    if whole:
+                        await response.aread()
                     return response
                 problem = await self._problem(response)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:

@@ -37,7 +37,7 @@ class Typed(Operation, Generic[ModelT]):
 
 
 HEALTH: Final = Typed("GET", "/health", model=Health)
-# An Idempotency-Key always goes with it.
+# An Idempotency-Key always goes with this one and with RERUN.
 SUBMIT: Final = Typed("POST", "/v1/jobs", statuses=(202, 200), model=Job)
 JOBS: Final = Typed("GET", "/v1/jobs", model=JobList)
 JOB: Final = Typed("GET", "/v1/jobs/{job_id}", model=Job)
@@ -47,4 +47,4 @@ EVENTS: Final = Operation("GET", "/v1/jobs/{job_id}/events")
 REPORT: Final = Typed("GET", "/v1/jobs/{job_id}/result", model=VideoReport)
 EXPORT: Final = Operation("GET", "/v1/jobs/{job_id}/result")
 MEDIA: Final = Operation("GET", "/v1/jobs/{job_id}/media")
-RERUN: Final = Typed("POST", "/v1/jobs/{job_id}/rerun", statuses=(202,), repeatable=False, model=Job)
+RERUN: Final = Typed("POST", "/v1/jobs/{job_id}/rerun", statuses=(202, 200), model=Job)
