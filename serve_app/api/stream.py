@@ -21,6 +21,7 @@ RETRY_MS: Final = 2000
 HEARTBEAT: Final = b": still here\n\n"
 UNBUFFERED: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Proxies must pass on what there is."""
+_LINE_ENDS: Final = {end.encode(): f"\\u{ord(end):04x}".encode() for end in "\x85\u2028\u2029"}
 
 _unfinished: set[asyncio.Task[Any]] = set()
 
@@ -160,4 +161,8 @@ def line(value: Any) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return to_json(value, inf_nan_mode="null")
+    """JSON in one line, also for readers that end lines where Unicode does (Python's `splitlines`)."""
+    text = to_json(value, inf_nan_mode="null")
+    for character, escaped in _LINE_ENDS.items():
+        text = text.replace(character, escaped)
+    return text
