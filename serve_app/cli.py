@@ -83,6 +83,28 @@ def serve(
     _guarded(debug, run)
 
 
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="whose key it is: letters, digits, hyphens, underscores")],
+    debug: DebugOption = False,
+) -> None:
+    """Make an API key, and the lines that let the service know it. The key is shown this once."""
+
+    def run() -> int:
+        from serve_app.api.keys import is_name, new_key
+
+        if not is_name(name):
+            raise _usage(f"a key's name is 1 to 64 letters, digits, hyphens and underscores, got {name!r}")
+        secret, sha256 = new_key()
+        sys.stdout.write(
+            f"the key, shown this once: {secret}\n\nfor the file that --config or REELSCOPE_CONFIG names:\n\n"
+        )
+        sys.stdout.write(f'[access.keys.{name}]\nsha256 = "{sha256}"\n')
+        return EXIT_DONE
+
+    _guarded(debug, run)
+
+
 @models_app.command("list")
 def models_list(config: ConfigOption = None, models_dir: ModelsDirOption = None, debug: DebugOption = False) -> None:
     """Show each model, its source, size, licence and whether it is there."""

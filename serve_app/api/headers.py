@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +27,7 @@ HSTS: Final = "max-age=31536000"
 _PROBES: Final = {"/livez", "/readyz"}
 """Asked by address, by load balancers and kubelets; they tell nothing."""
 _PORTS: Final = {"http": 80, "https": 443}
+_AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
 
 
 class SecurityHeaders:
@@ -79,7 +80,7 @@ class SiteGuard:
     def _problem(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
-        host = _authority(f"//{hosts[0]}") if len(hosts) == 1 else None
+        host = _authority(hosts[0]) if len(hosts) == 1 else None
         if scope["path"] not in _PROBES and not self._any_name and (host is None or host[0] not in self._names):
             detail = "this service does not answer to that Host; add the name to setting serve.allowed_hosts"
             return Problem("forbidden_origin", detail)
@@ -92,19 +93,17 @@ class SiteGuard:
     def _is_ours(self, origin: str, host: tuple[str, int | None] | None) -> bool:
         if origin.lower() in self._origins or "*" in self._origins:
             return True
-        default = _PORTS.get(origin.partition(":")[0].lower())
-        sender = _authority(origin)
+        scheme, _, authority = origin.partition("://")
+        default, sender = _PORTS.get(scheme.lower()), _authority(authority)
         if sender is None or host is None or default is None:
             return False
         return (sender[0], sender[1] or default) == (host[0], host[1] or default)
 
 
-def _authority(url: str) -> tuple[str, int | None] | None:
-    """Name and port of a URL, the name in lower case and without brackets; None if it has none."""
-    try:
-        parts = urlsplit(url)
-        if not parts.hostname or "@" in parts.netloc:
-            return None
-        return parts.hostname.rstrip("."), parts.port
-    except ValueError:
+def _authority(text: str) -> tuple[str, int | None] | None:
+    """Name and port of a Host header's value, the name in lower case and without brackets; None if it is none."""
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
         return None
+    address, name, port = match.groups()
+    return (address or name).lower().rstrip("."), int(port) if port else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 
 PREFIX = "rs_"
@@ -18,3 +19,8 @@ def new_key() -> tuple[str, str]:
 def hash_of(key: str) -> str:
     """What `access.keys.NAME.sha256` holds."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_name(text: str) -> bool:
+    """Whether a key may be called that: it stands in a TOML section, in logs and in messages."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is not None
