@@ -157,12 +157,16 @@ def main(arguments: list[str]) -> int:
         with serving(folder / "one", silent.settings(), waiting_max=given.clips - 4) as server:
             rows.append(Row("start: until the first job may run", time.perf_counter() - started_s, "s"))
             server.ended(server.job(clips.next(CLIP_S)))  # fills caches
-            rows += first_event(server, clips)
-            rows += health(server, clips)
-            rows += listeners(server, silent)
-            rows += together(server, clips, given.clips)
-            rows += cancelled(server, clips)
-            rows += in_a_row(server, clips, given.row)
+            for part in (
+                lambda: first_event(server, clips),
+                lambda: health(server, clips),
+                lambda: listeners(server, silent),
+                lambda: together(server, clips, given.clips),
+                lambda: cancelled(server, clips),
+                lambda: in_a_row(server, clips, given.row),
+            ):
+                rows += part()
+                sys.stderr.write(f"{rows[-1].what}: {rows[-1].value:.3g} {rows[-1].unit}\n")
         silent.close()
     show(f"the service on {psutil.cpu_count()} cores, clips of {CLIP_S:g} s in 1080x1920", rows)
     return 0 if all(row.reached for row in rows) else 1
@@ -266,8 +270,8 @@ def listeners(server: Server, silent: SilentHost) -> list[Row]:
         taken_s = sum(sum(one.cpu_times()[:2]) for one in processes) - before_s
         return taken_s / IDLE_S, sum(one.memory_info().rss for one in processes) / 1e6
 
-    job_id = server.http.post("/v1/jobs", json={"tiktok_url": silent.url}).json()["id"]
     without, without_mb = cost()
+    job_id = server.http.post("/v1/jobs", json={"tiktok_url": silent.url}).json()["id"]
     opened, stop = threading.Semaphore(0), threading.Event()
 
     def listen() -> None:

@@ -157,7 +157,7 @@ async def test_a_decoder_that_does_not_listen_is_ended(
 async def _freed(before: float) -> None:
     """Wait until the store holds what it did before; Ray's reports of it come late."""
     deadline = time.monotonic() + 20
-    while _store_bytes() > before + BOOKKEEPING_BYTES:  # noqa: ASYNC110 - Ray tells nobody
+    while _store_bytes() > before + BOOKKEEPING_BYTES:
         assert time.monotonic() < deadline, f"{_store_bytes() - before:.0f} bytes are still held"
         await asyncio.sleep(0.1)
 
