@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,9 @@ QUEUED_REQUESTS_MAX: Final = 512
 DRAIN_EXTRA_S: Final = 20.0
 """For closing event streams, the store and the actors, after running jobs had their time."""
 START_S_MAX: Final = 600.0
+LOG: Final = "service.log"
+LOG_BYTES_MAX: Final = 16 * 1024 * 1024
+LOGS_KEPT: Final = 4
 POLL_S: Final = 0.2
 
 logger = logging.getLogger(__name__)
@@ -58,15 +62,17 @@ class Ingress:
     """The replica: the HTTP interface and the service, in one process without a GPU."""
 
     def __init__(self, settings: Settings) -> None:
+        from serve_app.api.logs import log_to
         from serve_app.service import Service
 
+        log_to(_log_file(settings))
         self._settings = settings
         self._service = Service(settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         from serve_app.api.application import create_app
 
-        return create_app(self._settings, self._service)
+        return create_app(self._settings, self._service, echo_request_id=False)  # Serve's proxy does
 
     async def trouble(self) -> str | None:
         """Wait until the analyzers are loaded; why they cannot be, or None."""
@@ -136,6 +142,7 @@ def run(settings: Settings, tell: Callable[[str], None]) -> None:
         if trouble:
             raise PlanError(trouble)
         if not stop.is_set():
+            tell(f"log: {settings.data_dir / LOG}")
             tell(f"ready: http://{_shown(host)}:{port}/  (page)   http://{_shown(host)}:{port}/health")
             if settings.serve.dashboard and owns_ray:
                 tell(f"Ray's dashboard: {_dashboard()}")
@@ -164,6 +171,12 @@ def _until(answer: Any, stop: threading.Event) -> Any:
         except Exception as error:
             raise PlanError(f"the service ended: {' '.join(str(error).split())[:300]}") from error
     return None
+
+
+def _log_file(settings: Settings) -> logging.Handler:
+    """What the service logs, kept beside its jobs: Ray's own logs go when Ray goes."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return RotatingFileHandler(settings.data_dir / LOG, maxBytes=LOG_BYTES_MAX, backupCount=LOGS_KEPT, encoding="utf-8")
 
 
 def _check_free(host: str, port: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-import sys
 import time
 from contextvars import ContextVar
 from typing import Final
@@ -32,18 +31,16 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Write what the service logs, the access log included, to standard error. Calling it again changes the level."""
+def log_to(handler: logging.Handler, level: int = logging.INFO) -> None:
+    """Send what the service logs, the access log included, to one handler, every line with its request's id."""
+    handler.addFilter(RequestIdFilter())
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s level=%(levelname)s logger=%(name)s request_id=%(request_id)s %(message)s")
+    )
     ours = logging.getLogger("serve_app")
     ours.setLevel(level)
-    if not any(isinstance(found, RequestIdFilter) for handler in ours.handlers for found in handler.filters):
-        handler = logging.StreamHandler(sys.stderr)
-        handler.addFilter(RequestIdFilter())
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s level=%(levelname)s logger=%(name)s request_id=%(request_id)s %(message)s")
-        )
-        ours.addHandler(handler)
-        ours.propagate = False
+    ours.addHandler(handler)
+    ours.propagate = False
 
 
 class RequestLog:

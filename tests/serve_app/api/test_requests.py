@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import pytest
 from pipeline.errors import DecoderCrashed, PlanError
 from serve_app.api import problems
 from serve_app.api.application import create_app
-from serve_app.api.logs import RequestIdFilter, log_to_stderr
+from serve_app.api.logs import RequestIdFilter, log_to
 from serve_app.problems import Problem
 from serve_app.schemas import JobList, ProblemBody
 from tests.serve_app.api.fakes import World, make_world, with_keys
@@ -84,16 +85,18 @@ async def test_what_is_logged_for_a_request_carries_its_id(world: World, monkeyp
     assert seen == ["-", "two", "-"]
 
 
-def test_logging_is_set_up_once() -> None:
-    ours = logging.getLogger("serve_app")
+def test_what_is_logged_carries_its_request() -> None:
+    ours, written = logging.getLogger("serve_app"), io.StringIO()
     before = (list(ours.handlers), ours.level, ours.propagate)
     try:
-        log_to_stderr()
-        log_to_stderr(logging.WARNING)
-        assert len(ours.handlers) == len(before[0]) + 1 and ours.level == logging.WARNING
+        log_to(logging.StreamHandler(written))
+        logging.getLogger("serve_app.jobs").info("said %s", "something")
+        logging.getLogger("serve_app.jobs").debug("not this")
     finally:
         ours.handlers, ours.propagate = before[0], before[2]
         ours.setLevel(before[1])
+    assert written.getvalue().endswith("level=INFO logger=serve_app.jobs request_id=- said something\n")
+    assert "not this" not in written.getvalue()
 
 
 async def test_an_unforeseen_error_tells_nothing_and_is_logged_with_its_id(
