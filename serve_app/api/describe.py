@@ -64,6 +64,7 @@ HEALTH: Final[dict[str, Any]] = {
     "jobs": {"queued": 0, "fetching": 0, "running": 1},
     "limits": {"limits.bytes_max": 2147483648},
 }
+LIVE: Final = {"status": "ok"}
 REPORT: Final[dict[str, Any]] = {
     "schema_version": "1.0",
     "created_at": "2026-11-21T12:00:09Z",
@@ -144,8 +145,13 @@ def json_content(model: str, example: Any) -> dict[str, Any]:
 
 
 def text_content(*media_types: str) -> dict[str, Any]:
-    """Anything that has no JSON schema."""
+    """Text and files, which have no JSON schema."""
     return {media_type: {"schema": {"type": "string"}} for media_type in media_types}
+
+
+def stream_content(media_type: str, example: str) -> dict[str, Any]:
+    """A stream: OpenAPI 3.1 has no words for what comes piece by piece, so an example has to do."""
+    return {media_type: {"example": example}}
 
 
 def body(*contents: dict[str, Any]) -> dict[str, Any]:

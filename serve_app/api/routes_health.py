@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from serve_app.api.access import Access, Caller, caller, client_of, visitor
 from serve_app.api.bodies import read_json
 from serve_app.api.describe import (
-    ALWAYS,
     HEALTH,
+    LIVE,
     WITH_CALLER,
     WITH_JSON_BODY,
     answer,
@@ -46,13 +46,17 @@ async def health(request: Request, known: Annotated[Caller | None, Depends(visit
     )
 
 
-@router.get("/livez", tags=["service"], responses=problems(*ALWAYS))
+@router.get("/livez", tags=["service"], responses={200: answer("it lives", json_content("Live", LIVE)), **problems()})
 async def livez(request: Request) -> Live:
     """The process answers."""
     return Live(status=request.app.state.service.state)
 
 
-@router.get("/readyz", tags=["service"], responses=problems("starting", "stopping"))
+@router.get(
+    "/readyz",
+    tags=["service"],
+    responses={200: answer("it is ready", json_content("Live", LIVE)), **problems("starting", "stopping")},
+)
 async def readyz(request: Request) -> Live:
     """The analyzers are loaded, and jobs are taken on."""
     service: ServiceLike = request.app.state.service

@@ -24,7 +24,7 @@ from serve_app.api.describe import (
     json_body_content,
     json_content,
     problems,
-    text_content,
+    stream_content,
 )
 from serve_app.api.interface import ServiceLike
 from serve_app.api.problems import problem_body, problem_response
@@ -40,6 +40,11 @@ _JOB_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
 _ADMISSION: Final = ("busy", "stopping", "too_many_jobs")
 _SUBMITTED: Final = (*WITH_CALLER, *WITH_JSON_BODY, *_ADMISSION, "unknown_analyzer", "idempotency_conflict")
 _SOURCE: Final = ("path_not_allowed", "url_not_allowed")
+LINES_EXAMPLE: Final = (
+    '{"type":"job","id":1,"data":{"id":"01JD3K2V8XW6","state":"running"}}\n'
+    '{"type":"progress","id":null,"data":{"analyzers":{"cut_analysis":{"done_s":4.0,"total_s":12.5}}}}\n'
+    '{"type":"report","data":{"schema_version":"1.0"}}\n'
+)
 _HEADER_KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -163,7 +168,7 @@ async def rerun_job(request: Request, response: Response, job_id: JobId, known: 
         200: answer(
             "the report; with `Accept: application/x-ndjson` a line for each event and one for the report, or for the "
             "problem that there was instead",
-            {**json_content("VideoReport", REPORT), **text_content(NDJSON)},
+            {**json_content("VideoReport", REPORT), **stream_content(NDJSON, LINES_EXAMPLE)},
             location=True,
         ),
         **problems(*_SUBMITTED, *_SOURCE, *VIDEO, *POST, "quota_exceeded", "job_ended", "timed_out"),

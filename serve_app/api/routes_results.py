@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from pipeline.results import VideoReport
-from serve_app.api.describe import REPORT, WITH_CALLER, answer, json_content, problems, text_content
+from serve_app.api.describe import REPORT, WITH_CALLER, answer, json_content, problems, stream_content, text_content
 from serve_app.api.interface import ServiceLike
 from serve_app.api.names import clean_name, disposition
 from serve_app.api.problems import problem_response
@@ -29,6 +29,7 @@ SANDBOX: Final = "sandbox; default-src 'none'; media-src 'self'; style-src 'unsa
 """What comes from a video is never a page of this site."""
 READ_BYTES: Final = 256 * 1024
 EVENT_EXAMPLE: Final = 'retry: 2000\n\nid: 1\nevent: job\ndata: {"id":"01JD3K2V8XW6","state":"running"}\n\n'
+LINES_EXAMPLE: Final = '{"name":"cut_analysis","version":"1","status":"skipped","reason":"the video has no picture"}\n'
 _EVENT_ID: Final = re.compile(r"[0-9]{1,15}")
 _ONE_RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 router = APIRouter()
@@ -41,7 +42,7 @@ router = APIRouter()
     responses={
         200: answer(
             "events as they come, until `done`",
-            {EVENT_STREAM: {"schema": {"type": "string"}, "example": EVENT_EXAMPLE}},
+            stream_content(EVENT_STREAM, EVENT_EXAMPLE),
         ),
         **problems(*WITH_CALLER, "not_found", "invalid_request", "bad_header", "busy"),
     },
@@ -85,7 +86,8 @@ async def job_events(
             "the report; with `Accept: application/x-ndjson` and no format, one analyzer's result per line",
             {
                 **json_content("VideoReport", REPORT),
-                **text_content(NDJSON, *sorted({found.media_type.partition(";")[0] for found in EXPORTS.values()})),
+                **stream_content(NDJSON, LINES_EXAMPLE),
+                **text_content(*sorted({found.media_type for found in EXPORTS.values()} - {"application/json"})),
             },
         ),
         **problems(*WITH_CALLER, "not_found", "invalid_request", "job_not_done", "job_ended", "not_acceptable"),
