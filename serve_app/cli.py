@@ -1,4 +1,4 @@
-"""The command line: `reelscope analyze|models|plan|doctor`. Heavy imports happen inside the commands.
+"""The command line: `reelscope analyze|serve|jobs|models|plan|doctor`. Heavy imports happen inside the commands.
 
 Exit codes: 0 done; 1 the video could not be analyzed; 2 wrong usage; 3 done, but with failed analyzers.
 """
@@ -6,21 +6,40 @@ Exit codes: 0 done; 1 the video could not be analyzed; 2 wrong usage; 3 done, bu
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import sys
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
-from serve_app.exports import EXPORTS, export, export_named
+from serve_app.cli_jobs import jobs_app
+from serve_app.command import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_PARTIAL,
+    ConfigOption,
+    DebugOption,
+    KeyFileOption,
+    ModelsDirOption,
+    ProfileOption,
+    effective_settings,
+    errors,
+    guarded,
+    names_in,
+    usage,
+)
+from serve_app.exports import EXPORTS, Export, export, export_named
 
 if TYPE_CHECKING:
     from pipeline.results import VideoReport
     from pipeline.settings import Settings
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_PARTIAL = 0, 1, 2, 3
 FORMATS = tuple(name for name in EXPORTS if name != "json")
 
 app = typer.Typer(
@@ -32,17 +51,12 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The weights that analyzers use: where from, how large, which licence, present or not.")
 app.add_typer(models_app, name="models")
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file with settings")]
-ModelsDirOption = Annotated[Path | None, typer.Option("--models-dir", help="the model store")]
-ProfileOption = Annotated[str | None, typer.Option("--profile", help="embedded or full")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="show the trace of an error")]
+app.add_typer(jobs_app, name="jobs")
 
 
 @app.command()
 def analyze(
-    source: Annotated[str, typer.Argument(help="path of a video or sound file")],
+    source: Annotated[str, typer.Argument(help="path of a video or sound file, or https URL of a post")],
     analyzers: Annotated[
         str | None, typer.Option("--analyzers", help="names, separated by commas; default all")
     ] = None,
@@ -51,12 +65,32 @@ def analyze(
     formats: Annotated[str | None, typer.Option("--format", help=f"more formats: {', '.join(FORMATS)}")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report instead of the summary")] = False,
     local: Annotated[bool, typer.Option("--local", help="run in this process, without Ray")] = False,
+    server: Annotated[str | None, typer.Option("--server", help="URL of a server that does the work")] = None,
+    key_file: KeyFileOption = None,
     config: ConfigOption = None,
     models_dir: ModelsDirOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Analyze one video."""
-    _guarded(debug, lambda: _analyze(source, analyzers, profile, out, formats, as_json, local, config, models_dir))
+    """Analyze one video, here or on a server."""
+
+    def run() -> int:
+        wanted = [export_named(name) for name in dict.fromkeys(["json", *(names_in(formats) or ())])]
+        with TemporaryDirectory(prefix="reelscope-") as folder:
+            scratch, names = Path(folder), names_in(analyzers)
+            if server is None:
+                settings = effective_settings(config, profile=profile, models_dir=models_dir)
+                report, fetched = asyncio.run(_run(settings, source, names, local, scratch))
+            else:
+                from serve_app.remote import analyze_there
+
+                if local or profile or config or models_dir:
+                    raise usage("--local, --profile, --config and --models-dir are the server's own to choose")
+                media_folder = scratch if any(one.name == "html" for one in wanted) else None
+                report, fetched = analyze_there(server, key_file, source, names, media_folder)
+            medium = fetched if "://" in source else Path(source).expanduser()
+            return _write(report, medium, out or Path("out") / _name_of(source), wanted, scratch, as_json)
+
+    guarded(debug, run)
 
 
 @app.command()
@@ -74,13 +108,13 @@ def serve(
     def run() -> int:
         from serve_app.app import run as serve_until_stopped
 
-        settings = _settings(config, profile=profile, models_dir=models_dir, data_dir=data_dir)
+        settings = effective_settings(config, profile=profile, models_dir=models_dir, data_dir=data_dir)
         given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
         settings = settings.model_copy(update={"serve": settings.serve.model_copy(update=given)})
         serve_until_stopped(settings, lambda line: errors.print(line, markup=False))
         return EXIT_DONE
 
-    _guarded(debug, run)
+    guarded(debug, run)
 
 
 @app.command()
@@ -94,7 +128,7 @@ def key(
         from serve_app.api.keys import is_name, new_key
 
         if not is_name(name):
-            raise _usage(f"a key's name is 1 to 64 letters, digits, hyphens and underscores, got {name!r}")
+            raise usage(f"a key's name is 1 to 64 letters, digits, hyphens and underscores, got {name!r}")
         secret, sha256 = new_key()
         sys.stdout.write(
             f"the key, shown this once: {secret}\n\nfor the file that --config or REELSCOPE_CONFIG names:\n\n"
@@ -102,7 +136,7 @@ def key(
         sys.stdout.write(f'[access.keys.{name}]\nsha256 = "{sha256}"\n')
         return EXIT_DONE
 
-    _guarded(debug, run)
+    guarded(debug, run)
 
 
 @models_app.command("list")
@@ -115,12 +149,12 @@ def models_list(config: ConfigOption = None, models_dir: ModelsDirOption = None,
         from serve_app.models import chosen_hub_models
         from serve_app.tables import hub_table, models_table
 
-        settings = _settings(config, models_dir=models_dir)
+        settings = effective_settings(config, models_dir=models_dir)
         Console().print(models_table(ModelStore(settings.models_dir).entries()))
         Console().print(hub_table(HubStore(settings.models_dir).entries(), chosen_hub_models(settings)))
         return EXIT_DONE
 
-    _guarded(debug, run)
+    guarded(debug, run)
 
 
 @models_app.command("fetch")
@@ -137,13 +171,13 @@ def models_fetch(
         from analyzers.models.store import ModelStore
         from serve_app.models import fetch
 
-        settings = _settings(config, models_dir=models_dir, profile=profile)
+        settings = effective_settings(config, models_dir=models_dir, profile=profile)
         store = ModelStore(settings.models_dir)
         fetched = fetch(settings, store, names, errors)
         errors.print(f"fetched {', '.join(fetched)}" if fetched else "everything was there", f"in {store.models_dir}")
         return EXIT_DONE
 
-    _guarded(debug, run)
+    guarded(debug, run)
 
 
 @models_app.command("verify")
@@ -161,13 +195,13 @@ def models_verify(
         from serve_app.models import all_there, chosen_hub_models
         from serve_app.tables import hub_table, models_table
 
-        settings = _settings(config, models_dir=models_dir, profile=profile)
+        settings = effective_settings(config, models_dir=models_dir, profile=profile)
         entries, hub = ModelStore(settings.models_dir).verify(), HubStore(settings.models_dir).verify()
         Console().print(models_table(entries))
         Console().print(hub_table(hub, chosen_hub_models(settings)))
         return EXIT_DONE if all_there(settings, entries, hub) else EXIT_FAILED
 
-    _guarded(debug, run)
+    guarded(debug, run)
 
 
 @app.command()
@@ -196,13 +230,13 @@ def plan(
         from serve_app.doctor import this_machine
         from serve_app.tables import plan_table
 
-        settings = _settings(config, profile=profile)
+        settings = effective_settings(config, profile=profile)
         try:
             sizes = tuple(float(size) for size in gpus.split(",")) if gpus else None
         except ValueError:
-            raise _usage(f"--gpus takes sizes in GB separated by commas, got {gpus!r}") from None
+            raise usage(f"--gpus takes sizes in GB separated by commas, got {gpus!r}") from None
         found = discover()
-        names = Graph(specs_of(found, settings).values()).closure(_names(analyzers)).names
+        names = Graph(specs_of(found, settings).values()).closure(names_in(analyzers)).names
         classes = {name: found[name] for name in names if name not in settings.disabled}
         machine = this_machine(cpus, sizes)
         try:
@@ -219,7 +253,7 @@ def plan(
             Console().print(table)
         return EXIT_DONE
 
-    _guarded(debug, run)
+    guarded(debug, run)
 
 
 @app.command()
@@ -235,14 +269,14 @@ def doctor(
         from serve_app.doctor import examine
         from serve_app.tables import doctor_table, settings_table
 
-        settings = _settings(config, models_dir=models_dir, profile=profile)
+        settings = effective_settings(config, models_dir=models_dir, profile=profile)
         findings = examine(settings)
         console = Console()
         console.print(doctor_table(findings))
         console.print(settings_table(settings))
         return EXIT_DONE if all(finding.ok or not finding.needed for finding in findings) else EXIT_FAILED
 
-    _guarded(debug, run)
+    guarded(debug, run)
 
 
 def main() -> None:
@@ -250,68 +284,25 @@ def main() -> None:
     app()
 
 
-def _usage(message: str) -> Exception:
-    from pipeline.errors import UsageError
-
-    return UsageError(message)
-
-
-def _names(text: str | None) -> list[str] | None:
-    return [name.strip() for name in text.split(",") if name.strip()] if text else None
+def _name_of(source: str) -> str:
+    """What the folder of a video is called."""
+    if "://" not in source:
+        return Path(source).stem
+    url = urlsplit(source)
+    return re.sub(r"[^\w-]+", "_", Path(url.path).stem or url.netloc)
 
 
-def _settings(config: Path | None, **overrides: Any) -> Settings:
-    from pydantic import ValidationError
-
-    from pipeline.settings import load_settings
-
-    try:
-        return load_settings(config, **overrides)
-    except FileNotFoundError as error:
-        raise _usage(str(error)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _usage(f"setting {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
-
-
-def _guarded(debug: bool, run: Any) -> None:
-    """Turn errors into one line and an exit code."""
-    from pipeline.errors import ReelscopeError, UsageError
-
-    try:
-        code = run()
-    except ReelscopeError as error:
-        if debug:
-            raise
-        errors.print(f"reelscope: {error}", markup=False)
-        code = EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
-    except KeyboardInterrupt:
-        errors.print("reelscope: stopped")
-        code = 130
-    raise typer.Exit(code)
-
-
-def _analyze(
-    source: str,
-    analyzers: str | None,
-    profile: str | None,
-    out: Path | None,
-    formats: str | None,
-    as_json: bool,
-    local: bool,
-    config: Path | None,
-    models_dir: Path | None,
+def _write(
+    report: VideoReport, medium: Path | None, folder: Path, wanted: list[Export], scratch: Path, as_json: bool
 ) -> int:
-    wanted = [export_named(name) for name in dict.fromkeys(["json", *(_names(formats) or ())])]
-    settings = _settings(config, profile=profile, models_dir=models_dir)
-    report = asyncio.run(_run(settings, source, _names(analyzers), local))
-    folder = out or Path("out") / Path(source).stem
+    """Write every wanted format, and beside a page the video that is nowhere else."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        medium = Path(source).expanduser()
+        if medium is not None and medium.parent == scratch and any(one.name == "html" for one in wanted):
+            medium = Path(shutil.move(medium, folder / medium.name))
         written = [export(report, one.name, folder / f"report{one.suffix}", medium) for one in wanted]
     except OSError as error:
-        raise _usage(f"{folder} cannot be written: {error.strerror or error}") from None
+        raise usage(f"{folder} cannot be written: {error.strerror or error}") from None
     if as_json:
         sys.stdout.write(written[0].read_text(encoding="utf-8"))
     else:
@@ -324,13 +315,21 @@ def _analyze(
     return EXIT_PARTIAL if report.statuses()["failed"] else EXIT_DONE
 
 
-async def _run(settings: Settings, source: str, analyzers: list[str] | None, local: bool) -> VideoReport:
+async def _run(
+    settings: Settings, source: str, analyzers: list[str] | None, local: bool, scratch: Path
+) -> tuple[VideoReport, Path | None]:
+    """The report; and of a post the file, which is fetched into `scratch`."""
     from pipeline.results import VideoReport
     from serve_app.progress import analysis_progress
     from serve_app.session import Session
 
     session = Session(settings, analyzers=analyzers, local=local)
-    facts = await session.probe(source)  # before anything is started: a bad file is refused at once
+    fetched: Path | None = None
+    if "://" in source:
+        from serve_app.remote import fetch_here
+
+        fetched = await fetch_here(settings.fetch, source, scratch)
+    facts = await session.probe(fetched or source)  # before anything is started: a bad file is refused at once
     report: VideoReport | None = None
     with analysis_progress(facts, session.graph.closure(analyzers).names) as show:
         async with session:
@@ -341,7 +340,9 @@ async def _run(settings: Settings, source: str, analyzers: list[str] | None, loc
                     if isinstance(event, VideoReport):
                         report = event
     assert report is not None
-    return report
+    if fetched is not None:
+        report = report.model_copy(update={"video": report.video.model_copy(update={"source": source})})
+    return report, fetched
 
 
 if __name__ == "__main__":

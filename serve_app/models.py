@@ -12,7 +12,7 @@ from analyzers.models.store import Entry, ModelStore
 from pipeline.errors import UsageError
 from pipeline.registry import discover, options_of
 from pipeline.settings import Settings
-from serve_app.progress import fetch_progress
+from serve_app.progress import transfer_progress
 
 THERE = ("present", "local")
 
@@ -55,7 +55,7 @@ def fetch(settings: Settings, store: ModelStore, names: Sequence[str] | None, to
                 told.print(f"{name} is left out: {reason}")
         wanted = [name for name in wanted if not store.out_of_reach(name)]
         wanted_of_hub = sorted(chosen_hub_models(settings)) if settings.profile == "full" else []
-    with fetch_progress() as on_progress:
+    with transfer_progress("fetching") as on_progress:
         fetched = store.fetch(wanted, on_progress=on_progress)
         return fetched + hub.fetch(wanted_of_hub, on_progress=on_progress)
 

@@ -45,32 +45,34 @@ def _lines(console: Console) -> Callable[[Event], None]:
     def show(event: Event) -> None:
         if isinstance(event, AnalyzerResult):
             reason = f": {event.reason}" if event.reason else ""
-            console.print(
-                f"{event.timing.done_s:7.2f} s  {event.name} {event.status}{reason}", markup=False, soft_wrap=True
-            )
+            done_s = event.timing.done_s
+            when = " " * 9 if done_s is None else f"{done_s:7.2f} s"
+            console.print(f"{when}  {event.name} {event.status}{reason}", markup=False, soft_wrap=True)
 
     return show
 
 
 @contextmanager
-def fetch_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar per downloaded package. Yields what to call with (package, bytes there, bytes in all or 0)."""
+def transfer_progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per file that comes or goes. Yields what to call with (its name, bytes there, bytes in all or 0)."""
     console = Console(stderr=True)
     tasks: dict[str, TaskID] = {}
     if not console.is_terminal:
 
-        def tell(package: str, done: int, total: int) -> None:
-            if package not in tasks:
-                tasks[package] = TaskID(len(tasks))
-                console.print(f"fetching {package} ({total / 1e6:.1f} MB)", markup=False, soft_wrap=True)
+        def tell(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = TaskID(len(tasks))
+                size = f" ({total / 1e6:.1f} MB)" if total else ""
+                console.print(f"{verb} {name}{size}", markup=False, soft_wrap=True)
 
         yield tell
         return
-    with Progress(TextColumn("{task.description:40}"), BarColumn(), DownloadColumn(), console=console) as bars:
+    columns = (TextColumn(f"{verb} {{task.description:40}}", markup=False), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console) as bars:
 
-        def show(package: str, done: int, total: int) -> None:
-            if package not in tasks:
-                tasks[package] = bars.add_task(package, total=total or None)
-            bars.update(tasks[package], completed=done)
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total or None)
+            bars.update(tasks[name], completed=done)
 
         yield show

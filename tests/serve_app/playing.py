@@ -16,6 +16,8 @@ from typing import Any
 import uvicorn
 
 from pipeline.results import AnalyzerResult, VideoReport
+from pipeline.settings import Settings
+from serve_app.api.application import create_app
 from serve_app.jobs.interface import Submission
 from serve_app.problems import Problem
 from serve_app.schemas import (
@@ -302,6 +304,35 @@ async def _answer(send: Any, status: int, headers: dict[str, str], body: bytes) 
 
 async def _nowhere(message: Any) -> None:
     """An answer that nobody gets."""
+
+
+class Stage:
+    """A server, what lies before it, and what its jobs do. Below its media root is ``there.mp4``."""
+
+    def __init__(self, url: str, network: Network, jobs: PlayedJobs) -> None:
+        self.url, self.network, self.jobs = url, network, jobs
+
+    def reset(self) -> None:
+        """As good as new."""
+        self.network.__init__(self.network.app)  # type: ignore[misc]
+        self.jobs.__init__()  # type: ignore[misc]
+
+    def listened_to(self) -> None:
+        """Wait until somebody asks for events."""
+        while not self.network.asked("GET", "/events"):
+            time.sleep(0.01)
+
+
+@contextmanager
+def staged(folder: Path, **settings: Any) -> Iterator[Stage]:
+    """The service's own HTTP interface over played jobs, on a port of its own."""
+    service: Any = PlayedService()
+    media = folder / "media"
+    media.mkdir()
+    (media / "there.mp4").write_bytes(b"video")
+    network = Network(create_app(Settings(data_dir=folder, media_roots=[media], **settings), service))
+    with serving(network) as url:
+        yield Stage(url, network, service.jobs)
 
 
 @contextmanager

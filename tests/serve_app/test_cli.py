@@ -111,7 +111,8 @@ def test_wrong_usage_is_exit_code_two(clip: Path, tmp_path: Path) -> None:
         (("analyze", clip, "--format", "html,vt"), "there is no format 'vt'; did you mean 'vtt'"),
         (("analyze", clip, "--profile", "huge"), "setting profile"),
         (("analyze", clip, "--config", tmp_path / "none.toml"), "there is no configuration file"),
-        (("analyze", "https://example.com/v.mp4"), "is a URL"),
+        (("analyze", "https://example.com/v.mp4"), "its host example.com:443 is none of"),
+        (("analyze", "http://www.tiktok.com/@a/video/1"), "does not begin with https://"),
         (("models", "fetch", "gpt"), "there is no model 'gpt'"),
         (("plan", "--gpus", "big"), "--gpus takes sizes"),
     ):
@@ -128,7 +129,7 @@ def test_debug_shows_the_trace(tmp_path: Path) -> None:
 
 def test_help_names_the_commands(tmp_path: Path) -> None:
     done = reelscope("--help", cwd=tmp_path)
-    for command in ("analyze", "models", "plan", "doctor"):
+    for command in ("analyze", "jobs", "models", "plan", "doctor"):
         assert command in done.stdout
 
 

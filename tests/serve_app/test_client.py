@@ -21,8 +21,6 @@ import pytest
 import reelscope
 from pipeline.errors import MediaMissing, UsageError
 from pipeline.results import AnalyzerResult, VideoReport
-from pipeline.settings import Settings
-from serve_app.api.application import create_app
 from serve_app.client import (
     AsyncClient,
     Client,
@@ -34,41 +32,21 @@ from serve_app.client import (
 )
 from serve_app.problems import Problem
 from serve_app.schemas import Job, JobError, JobEvent
-from tests.serve_app.playing import Network, PlayedJobs, PlayedService, serving
+from tests.serve_app.playing import Stage, staged
 
 KEY = "k" * 40
 
 
-class Stage:
-    """A server, what lies before it, and what its jobs do."""
-
-    def __init__(self, url: str, network: Network, jobs: PlayedJobs) -> None:
-        self.url, self.network, self.jobs = url, network, jobs
-
-    def listened_to(self) -> None:
-        """Wait until somebody asks for events."""
-        while not self.network.asked("GET", "/events"):
-            time.sleep(0.01)
-
-
 @pytest.fixture(scope="module")
-def stage_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    service: Any = PlayedService()
-    folder = tmp_path_factory.mktemp("data")
-    media = folder / "media"
-    media.mkdir()
-    (media / "there.mp4").write_bytes(b"video")
-    network = Network(create_app(Settings(data_dir=folder, media_roots=[media]), service))
-    with serving(network) as url:
-        yield Stage(url, network, service.jobs)
+def one_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(tmp_path_factory.mktemp("data")) as stage:
+        yield stage
 
 
 @pytest.fixture
-def stage(stage_of_module: Stage) -> Stage:
-    """The same server for all tests, as good as new."""
-    stage_of_module.network.__init__(stage_of_module.network.app)  # type: ignore[misc]
-    stage_of_module.jobs.__init__()  # type: ignore[misc]
-    return stage_of_module
+def stage(one_stage: Stage) -> Stage:
+    one_stage.reset()
+    return one_stage
 
 
 @pytest.fixture
@@ -376,13 +354,13 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 def test_a_large_file_is_never_in_memory(client: Client, stage: Stage, tmp_path: Path) -> None:
     large = tmp_path / "large.mp4"
     with large.open("wb") as file:
-        file.truncate(200 << 20)
+        file.truncate(64 << 20)
     stage.network.answers = [busy("60")]  # reads all of it and keeps none
     tracemalloc.start()
     try:
         with pytest.raises(Problem):
             client.submit(large)
-        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
 
