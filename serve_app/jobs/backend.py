@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
+from sqlalchemy.exc import DBAPIError
+
 from pipeline.errors import ReelscopeError
 from pipeline.settings import Settings
 from serve_app.jobs.events import Feeds
-from serve_app.jobs.files import Files
+from serve_app.jobs.files import Files, report_name
 from serve_app.jobs.intake import Intake
 from serve_app.jobs.present import as_job
 from serve_app.jobs.rows import Found
@@ -29,6 +31,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 FILE_THREADS: Final = 4
+_FULL: Final = ("disk is full", "No space left on device")
+"""What SQLite and PostgreSQL say."""
 
 
 class Backend:
@@ -52,6 +56,7 @@ class Backend:
         self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="jobs-files")
         self._media = asyncio.Lock()
         self._close_database: Callable[[], None] | None = None
+        self._closed = False
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +74,7 @@ class Backend:
 
     async def close(self) -> None:
         """Let calls end that are under way, and close the database."""
+        self._closed = True
         await asyncio.to_thread(self._file_threads.shutdown)
         await asyncio.to_thread(self._database_thread.shutdown)
         if self._close_database is not None:
@@ -76,12 +82,14 @@ class Backend:
             self._close_database = None
 
     async def db(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method of the store in the database's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._database_thread, partial(call, *args, **kwargs))
+        """Call a method of the store in the database's thread. Raises `Problem` stopping after `close`."""
+        if self._closed:
+            raise Problem("stopping", "the service is being stopped; try again later")
+        return await _in(self._database_thread, partial(call, *args, **kwargs))
 
     async def file(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what reads or writes files in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._file_threads, partial(call, *args, **kwargs))
+        return await _in(self._file_threads, partial(call, *args, **kwargs))
 
     def job(self, found: Found) -> Job:
         """What callers are shown."""
@@ -100,6 +108,11 @@ class Backend:
         """An ended job gives up its video."""
         async with self._media:
             await self._drop(await self.db(self.upkeep.drop_media, job_id))
+
+    async def discard(self, job_id: str) -> None:
+        """A cancelled job keeps neither its video nor a report that was just written."""
+        await self.drop_media(job_id)
+        await self.file(self.files.drop, "reports", report_name(job_id))
 
     async def delete(self, job_id: str) -> None:
         """Delete an ended job, and the files that nobody else refers to."""
@@ -132,9 +145,19 @@ class Backend:
             await self.file(self.files.drop_copy, name)
 
 
+async def _in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    """Await a call in a thread. Who is cancelled meanwhile ends after the call, so that nothing goes on unseen."""
+    future = asyncio.get_running_loop().run_in_executor(threads, call)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
+
+
 def problem_for(error: Exception, row: JobRow) -> Problem:
     """Why a job failed, as its owner is told; what nobody expected is logged."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         logger.warning("job %s failed: %s", row.id, error, extra={"request_id": row.request_id, "job_id": row.id})
         return storage_full()
     problem = problem_of(error)
@@ -142,6 +165,13 @@ def problem_for(error: Exception, row: JobRow) -> Problem:
         extra = {"request_id": row.request_id, "job_id": row.id}
         logger.error("job %s (request %s) failed", row.id, row.request_id, exc_info=error, extra=extra)
     return problem
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a disk had no room left: this machine's, or the database's."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, DBAPIError) and any(words in str(error.orig) for words in _FULL)
 
 
 def storage_full() -> Problem:

@@ -88,7 +88,7 @@ class Jobs(Protocol):
 
         Raises:
             Problem: busy, stopping, idempotency_conflict, too_many_jobs, not_found (based_on), job_not_done (based_on),
-                media_gone (based_on), unknown_analyzer.
+                job_ended (based_on, without a report), media_gone (based_on), unknown_analyzer, storage_full.
         """
 
     async def get(self, job_id: str, owner: str) -> Job:
@@ -105,17 +105,19 @@ class Jobs(Protocol):
         """
 
     async def wait(self, job_id: str, owner: str) -> Job:
-        """The job when it has ended."""
+        """The job when it has ended. Raises `Problem` not_found; stopping: the service ends before the job."""
 
     async def cancel(self, job_id: str, owner: str) -> Job | None:
         """Stop a job that runs or waits (it becomes ``cancelled``, and what it held is freed when this returns);
-        delete one that has ended, with its report and media (None). Raises `Problem` not_found."""
+        delete one that has ended, with its report and media (None). One that ends by itself in that moment stays.
+        Raises `Problem` not_found."""
 
     async def report(self, job_id: str, owner: str) -> VideoReport:
         """Raises `Problem` not_found, job_not_done, job_ended."""
 
     async def media(self, job_id: str, owner: str) -> Path:
-        """The video as a local file, as long as it is kept. Raises `Problem` not_found, media_gone."""
+        """The video as a local file, as long as it is kept. Raises `Problem` not_found, job_not_done (it is not there
+        yet), media_gone."""
 
     async def counts(self) -> dict[str, int]:
         """How many jobs are queued, fetching and running, by state."""

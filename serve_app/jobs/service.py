@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import replace
@@ -17,7 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.results import AnalyzerResult, VideoReport
 from pipeline.settings import Settings
 from serve_app.jobs.answers import dependants, still_good
-from serve_app.jobs.backend import Backend, storage_full
+from serve_app.jobs.backend import Backend, is_full, storage_full
 from serve_app.jobs.files import suffix_of
 from serve_app.jobs.housekeeping import Sender, deliver_always, sweep_always
 from serve_app.jobs.intake import Rerun
@@ -169,8 +168,8 @@ class JobService:
                 nbytes, suffix = (await backend.file(asked.upload.stat)).st_size, suffix_of(asked.source)
                 await backend.file(backend.files.take, asked.upload, job_id, suffix)
             found, new = await backend.db(backend.intake.add, job_id, asked, nbytes, suffix, rerun)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        except (OSError, SQLAlchemyError) as error:
+            if is_full(error):
                 raise storage_full() from error
             raise
         finally:
@@ -207,8 +206,13 @@ class JobService:
         """Await a call that goes on to its end even if whoever asked for it goes away."""
         task = asyncio.ensure_future(call)
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(self._called)
         return await asyncio.shield(task)
+
+    def _called(self, task: asyncio.Task[Any]) -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, since whoever asked may have gone
 
     # --- asking ---
 
@@ -261,6 +265,10 @@ class JobService:
             report = await self._backend.file(self._backend.files.read_report, row.report_name)
         except FileNotFoundError:
             raise Problem("not_found", f"the report of job {job_id} is not in the store any more") from None
+        except (OSError, EOFError, ValueError) as error:
+            logger.warning("the report of job %s cannot be read: %r", job_id, error)
+            detail = f"the report of job {job_id} is damaged or of another version; submit the video again"
+            raise Problem("internal", detail) from error
         # Jobs of the same content share a report, under the name that each gave the video.
         video = report.video.model_copy(update={"source": row.source})
         return row, report.model_copy(update={"video": video})
@@ -284,9 +292,9 @@ class JobService:
                         after = row.id
                         if row.type == "done":
                             return
-                    if rows:
+                    if len(rows) == EVENTS_AT_ONCE:
                         continue
-                    if ended:
+                    if ended and not rows:
                         return
                     read = kept
                 data, step = feed.moved(step)
@@ -345,7 +353,7 @@ class JobService:
             return None
         if won:
             await backend.free(job_id)
-            await backend.drop_media(job_id)
+            await backend.discard(job_id)
             self._wake.set()
         return await self.get(job_id, owner)
 

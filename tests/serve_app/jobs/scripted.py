@@ -112,6 +112,12 @@ def ok(name: str, about: str = "", version: str = "1") -> AnalyzerResult:
     return AnalyzerResult(name=name, version=version, status="ok", report=report)
 
 
+def about(result: AnalyzerResult) -> str:
+    """The content that a result of `ok` is about."""
+    assert result.report is not None
+    return str(result.report["summary"]["about"])
+
+
 def report_of(facts: VideoFacts, results: Mapping[str, AnalyzerResult]) -> VideoReport:
     figures: dict[str, Any] = dict.fromkeys(("wall_s", "rtf", "speed_x", "decode_s", "overlap"), 1.0)
     run = RunFigures(**figures, decode_passes=1, host={}, versions={})
