@@ -5,15 +5,21 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
-from pipeline.results import VideoReport
+import uvicorn
+
+from pipeline.results import AnalyzerResult, VideoReport
+from pipeline.settings import Settings
+from serve_app.api.application import create_app
 from serve_app.jobs.interface import Submission
 from serve_app.problems import Problem
 from serve_app.schemas import (
@@ -57,13 +63,18 @@ class ScriptedJobs:
         media: the video of jobs that have none of their own.
         seconds: how long a job runs.
         waits: how many jobs it claims stand before each at first.
+
+    Attributes:
+        held: running jobs stop in the middle until it is false again; may be set from another thread.
+        resumed_after: the event ids behind which listeners have asked to go on.
     """
 
     def __init__(self, report: VideoReport, media: Path, *, seconds: float = 4.0, waits: int = 2) -> None:
         self._report, self._media, self._seconds, self._waits = report, media, seconds, waits
         self._scripts: dict[str, _Script] = {}
         self._known: dict[tuple[str, str], str] = {}
-        self.stopping = False
+        self.stopping = self.held = False
+        self.resumed_after: list[int] = []
 
     def add(self, job: Job, owner: str = "", report: VideoReport | None = None) -> None:
         """A job that has ended before."""
@@ -110,6 +121,8 @@ class ScriptedJobs:
 
     async def events(self, job_id: str, owner: str, after: int = 0) -> AsyncGenerator[JobEvent, None]:
         script = self._script(job_id, owner)
+        if after:
+            self.resumed_after.append(after)
         told = None
         while True:
             changed = script.changed
@@ -179,13 +192,15 @@ class ScriptedJobs:
             duration_s=video.duration_s,
             analyzers={name: AnalyzerState() for name in results},
         )
-        left = sorted(results.values(), key=lambda result: result.timing.done_s)
-        whole_s = max(result.timing.done_s for result in left) or 1.0
+        left = sorted(results.values(), key=_ended_s)
+        whole_s = max(map(_ended_s, left)) or 1.0
         for step in range(1, STEPS + 1):
             await asyncio.sleep(self._seconds / STEPS)
+            while self.held and step == STEPS // 2:  # noqa: ASYNC110  an event of asyncio belongs to one thread
+                await asyncio.sleep(0.02)
             now_s = whole_s * step / STEPS
             moved = {
-                result.name: min(1.0, now_s / max(result.timing.done_s, 0.01)) * video.duration_s
+                result.name: min(1.0, now_s / max(_ended_s(result), 0.01)) * video.duration_s
                 for result in left
                 if result.timing.chunks
             }
@@ -194,7 +209,7 @@ class ScriptedJobs:
             script.job = script.job.model_copy(update={"analyzers": script.job.analyzers | states})
             script.progress = JobEvent("progress", {"analyzers": totals})
             self._wake(script)
-            while left and left[0].timing.done_s <= now_s + 1e-6:
+            while left and _ended_s(left[0]) <= now_s + 1e-6:
                 result = left.pop(0)
                 ended = AnalyzerState(done_s=video.duration_s, status=result.status)
                 script.job = script.job.model_copy(update={"analyzers": script.job.analyzers | {result.name: ended}})
@@ -223,6 +238,10 @@ class ScriptedJobs:
     def _wake(self, script: _Script) -> None:
         changed, script.changed = script.changed, asyncio.Event()
         changed.set()
+
+
+def _ended_s(result: AnalyzerResult) -> float:
+    return result.timing.done_s or 0.0
 
 
 def made_job(**fields: Any) -> Job:
@@ -267,3 +286,20 @@ class ScriptedService:
 
     async def metrics(self) -> str:
         return ""
+
+
+def main() -> None:
+    """Serve a report that is replayed again and again."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("report", type=Path, help="a report.json")
+    parser.add_argument("video", type=Path, help="the video it is about")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long a job runs")
+    given = parser.parse_args()
+    report = VideoReport.model_validate_json(given.report.read_bytes())
+    with TemporaryDirectory() as folder:
+        service = ScriptedService(report, given.video, seconds=given.seconds)
+        uvicorn.run(create_app(Settings(data_dir=Path(folder)), service), port=8003)
+
+
+if __name__ == "__main__":
+    main()
