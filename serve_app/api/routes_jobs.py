@@ -37,7 +37,7 @@ from serve_app.schemas import ENDED, Job, JobList
 CLIENT_LEFT: Final = 499
 """Nobody reads this status but the access log (nginx's code for it)."""
 _JOB_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
-_ADMISSION: Final = ("busy", "stopping", "too_many_jobs")
+_ADMISSION: Final = ("busy", "stopping", "too_many_jobs", "storage_full")
 _SUBMITTED: Final = (*WITH_CALLER, *WITH_JSON_BODY, *_ADMISSION, "unknown_analyzer", "idempotency_conflict")
 _SOURCE: Final = ("path_not_allowed", "url_not_allowed")
 LINES_EXAMPLE: Final = (
@@ -71,7 +71,7 @@ Known = Annotated[Caller, Depends(caller)]
     responses={
         200: answer("the job that this Idempotency-Key made before", json_content("Job", JOB), location=True),
         202: answer("a new job", json_content("Job", JOB), location=True),
-        **problems(*_SUBMITTED, *_SOURCE, "storage_full"),
+        **problems(*_SUBMITTED, *_SOURCE),
     },
     openapi_extra={
         "parameters": [_HEADER_KEY],
@@ -233,8 +233,10 @@ async def _report_of(jobs: Jobs, job: Job, owner: str) -> VideoReport:
     """The report of a job that was waited for.
 
     Raises:
-        Problem: timed_out (it goes on), what it failed with, job_ended (it was cancelled).
+        Problem: stopping, timed_out (it goes on), what it failed with, job_ended (it was cancelled).
     """
+    if job.state not in ENDED and jobs.stopping:
+        raise Problem("stopping", f"the service is being stopped; job {job.id} goes on when it is started again")
     if job.state not in ENDED:
         raise Problem("timed_out", f"job {job.id} is {job.state} and goes on; ask {job.links.self} for it")
     if job.error is not None:

@@ -127,7 +127,7 @@ async def job_result(
     responses={
         200: answer("the whole video", {"video/*": {}, "audio/*": {}, "application/octet-stream": {}}),
         206: answer("the range that was asked for", {"video/*": {}, "audio/*": {}, "application/octet-stream": {}}),
-        **problems(*WITH_CALLER, "not_found", "invalid_request", "media_gone", "range_not_satisfiable"),
+        **problems(*WITH_CALLER, "not_found", "invalid_request", "job_not_done", "media_gone", "range_not_satisfiable"),
     },
 )
 async def job_media(request: Request, job_id: JobId, known: Known) -> Response:
