@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +66,12 @@ from pipeline.types import (
     View,
 )
 from serve_app.problems import Problem
+from serve_app.schemas import Health, Job, JobEvent
 from serve_app.session import Session
 
 if TYPE_CHECKING:
-    from serve_app.client import AsyncClient, Client
+    from serve_app.client import AsyncClient, Client, ConnectionLost, ServerError, ServerMissing
+    from serve_app.jobs.webhooks import NotAuthentic, verify_webhook
 
 __all__ = [
     "ALL",
@@ -85,9 +88,13 @@ __all__ = [
     "Audio",
     "AudioTrack",
     "Client",
+    "ConnectionLost",
     "DecoderCrashed",
     "Event",
     "FrameBatch",
+    "Health",
+    "Job",
+    "JobEvent",
     "MediaError",
     "MediaLimit",
     "MediaMissing",
@@ -95,6 +102,7 @@ __all__ = [
     "ModelInfo",
     "ModelUnavailable",
     "NotApplicable",
+    "NotAuthentic",
     "Options",
     "PlanError",
     "Problem",
@@ -103,6 +111,8 @@ __all__ = [
     "ReelscopeError",
     "Report",
     "Segment",
+    "ServerError",
+    "ServerMissing",
     "Session",
     "Settings",
     "Summary",
@@ -116,16 +126,27 @@ __all__ = [
     "analyze",
     "load_settings",
     "stream",
+    "verify_webhook",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The clients are imported when they are asked for: who works without a server does not wait for httpx."""
-    if name in ("AsyncClient", "Client"):
-        from serve_app import client
+_LATER = {
+    "AsyncClient": "serve_app.client",
+    "Client": "serve_app.client",
+    "ConnectionLost": "serve_app.client",
+    "NotAuthentic": "serve_app.jobs.webhooks",
+    "ServerError": "serve_app.client",
+    "ServerMissing": "serve_app.client",
+    "verify_webhook": "serve_app.jobs.webhooks",
+}
+"""Where names are that need httpx: who works without a server does not wait for it."""
 
-        return getattr(client, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    """Import what is in `_LATER` when it is asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
 
 
 async def analyze(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.engine import Event, Progress
@@ -93,7 +93,7 @@ def at_server(server: str, key_file: Path | None, work: Callable[[AsyncClient], 
 
 async def list_jobs(client: AsyncClient) -> None:
     """Print the jobs as a table, newest first."""
-    table = Table("id", "state", "created", "source")
+    table = Table(Column("id", no_wrap=True, min_width=36), "state", "created", Column("source", overflow="fold"))
     async with aclosing(client.jobs()) as jobs:
         async for job in jobs:
             created = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -160,8 +160,8 @@ class _Display:
     def show(self, event: JobEvent) -> None:
         if event.type == "job":
             self.job = job = self._client.parse(Job, event.data)
-            if job.state == "queued":
-                self._tell(f"waiting, {job.position} before it" if job.position else "waiting")
+            if job.state == "queued" and job.position:
+                self._tell(f"waiting, {job.position} before it")
             if self._analysis is None and job.state == "running" and job.video is not None and job.analyzers:
                 self._bars.close()
                 self._analysis = self._bars.enter_context(analysis_progress(job.video, list(job.analyzers)))

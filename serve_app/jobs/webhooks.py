@@ -1,6 +1,6 @@
 """Webhooks: tell a URL that a job has ended, signed after the Standard Webhooks specification 1.0.0.
 
-A receiver checks with `verify`, or with any library of that specification (https://www.standardwebhooks.com).
+A receiver checks with `verify_webhook`, or with any library of that specification (https://www.standardwebhooks.com).
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def signed_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> 
     }
 
 
-def verify(secret: str, headers: Mapping[str, str], body: bytes, tolerance_s: float = TOLERANCE_S) -> dict[str, Any]:
+def verify_webhook(
+    secret: str, headers: Mapping[str, str], body: bytes, tolerance_s: float = TOLERANCE_S
+) -> dict[str, Any]:
     """What a receiver does first with what arrives: check that this service sent it, and not long ago.
 
     Remember `webhook-id` for as long as `tolerance_s`, to do nothing twice: an attempt that was answered too late is

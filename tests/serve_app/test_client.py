@@ -9,6 +9,8 @@ import os
 import pickle
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -381,3 +383,8 @@ async def test_events_of_types_that_only_a_newer_server_knows_are_left_out(stage
         job = await client.submit("https://youtu.be/a")
         stage.jobs.kept[job.id].insert(0, JobEvent("weather", {"rain": True}, 0))  # type: ignore[arg-type]
         assert [event.type async for event in client.events(job.id) if event.id][-1] == "done"
+
+
+def test_who_works_without_a_server_does_not_wait_for_its_libraries() -> None:
+    code = "import reelscope, sys; print(*{'httpx', 'fastapi', 'sqlalchemy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

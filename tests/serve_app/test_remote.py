@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from serve_app.cli import app
 from serve_app.schemas import JobError
 from tests.serve_app.playing import Stage, staged
+from tests.serve_app.post_host.server import post_host
 
 KEY = "rs_" + "k" * 40
 POST = "https://www.tiktok.com/@a/video/7123?lang=en"
@@ -191,3 +192,26 @@ def test_ctrl_c_cancels_the_job(stage: Stage, clip: Path) -> None:
     assert said.endswith("reelscope: stopped\n"), said
     assert running.returncode == 130
     assert [job.state for job in stage.jobs.jobs.values()] == ["cancelled"]
+
+
+def test_without_a_server_a_post_is_fetched_and_analyzed_here(clip: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    with post_host(tmp_path) as host:
+        host.media["clip.mp4"] = clip.read_bytes()
+        url = host.video("7124")
+        plugin = Path(__file__).parent / "post_host"
+        (tmp_path / "fetch.toml").write_text(
+            f'[fetch]\nhosts = ["127.0.0.1:{host.port}"]\nextractors = ["PostHost"]\nplugins = ["{plugin}"]\n'
+            f'networks_allowed = ["127.0.0.1/32"]\nca_file = "{host.ca_file}"\n'
+        )
+        here = ("--local", "--analyzers", "cut_analysis", "--config", "fetch.toml")
+        done = reelscope("analyze", url, *here, "--format", "html")
+        gone = reelscope("analyze", url.replace("7124", "none"), *here)
+    assert done.exit_code == 0, done.output
+    assert "fetching the post" in done.stderr
+    assert json.loads(Path("out/7124/report.json").read_text())["video"]["source"] == url
+    assert Path("out/7124/post.mp4").read_bytes() == clip.read_bytes()
+    assert embedded(clip) in Path("out/7124/report.html").read_text()
+    assert gone.exit_code == 1, gone.output
+    assert gone.stderr.splitlines()[-1].startswith("reelscope: ")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["7124"]

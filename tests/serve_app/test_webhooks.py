@@ -17,7 +17,7 @@ import trustme
 from pipeline.errors import UsageError
 from pipeline.service_settings import AccessSettings
 from serve_app.jobs import webhooks
-from serve_app.jobs.webhooks import NotAuthentic, Webhooks, signed_headers, verify
+from serve_app.jobs.webhooks import NotAuthentic, Webhooks, signed_headers, verify_webhook
 from serve_app.problems import Problem
 from serve_app.schemas import Job, JobError, JobLinks
 
@@ -99,9 +99,11 @@ def test_the_signature_is_the_one_of_the_specification() -> None:
 def test_a_receiver_accepts_what_was_signed_and_nothing_else() -> None:
     now, body = int(time.time()), b'{"type":"job.done"}'
     headers = signed_headers(webhooks._key(SECRET), "msg_a", now, body)
-    assert verify(SECRET, {name.title(): value for name, value in headers.items()}, body) == {"type": "job.done"}
+    assert verify_webhook(SECRET, {name.title(): value for name, value in headers.items()}, body) == {
+        "type": "job.done"
+    }
     rotated = headers | {"webhook-signature": "v1a,AAAA v1,QUFB " + headers["webhook-signature"]}
-    assert verify(SECRET, rotated, body) == {"type": "job.done"}
+    assert verify_webhook(SECRET, rotated, body) == {"type": "job.done"}
     other = "whsec_" + "A" * 32
     old = signed_headers(webhooks._key(SECRET), "msg_a", now - 400, body)
     for secret, wrong, sent in (
@@ -115,8 +117,8 @@ def test_a_receiver_accepts_what_was_signed_and_nothing_else() -> None:
         (other, headers, body),
     ):
         with pytest.raises(NotAuthentic):
-            verify(secret, wrong, sent)
-    assert verify(SECRET, old, body, tolerance_s=500)
+            verify_webhook(secret, wrong, sent)
+    assert verify_webhook(SECRET, old, body, tolerance_s=500)
 
 
 @pytest.mark.parametrize("secret", ["hunter2", "whsec_", "whsec_not base64!", "whsec_" + "A" * 28, "whsec_" + "A" * 92])
@@ -183,12 +185,12 @@ async def test_a_job_that_has_ended_is_told_signed(authority: trustme.CA, ca_fil
     assert headers["host"] == f"localhost:{receiver.port}"
     assert headers["content-type"] == "application/json"
     assert receiver.server_names == ["localhost"] * 3
-    message = verify(SECRET, headers, body)
+    message = verify_webhook(SECRET, headers, body)
     assert message["type"] == "job.done"
     assert message["timestamp"] == "2026-03-01T12:00:00Z"
     assert Job.model_validate(message["data"]) == job()
     assert (again[1]["webhook-id"], again[2]) == (headers["webhook-id"], body), "the same message as before"
-    assert verify(SECRET, failed[1], failed[2])["type"] == "job.failed"
+    assert verify_webhook(SECRET, failed[1], failed[2])["type"] == "job.failed"
 
 
 async def test_a_job_that_runs_is_not_told() -> None:
