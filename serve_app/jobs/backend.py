@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from pipeline.errors import ReelscopeError
 from pipeline.settings import Settings
 from serve_app.jobs.events import Feeds
-from serve_app.jobs.files import Files, report_name
+from serve_app.jobs.files import Files, Kind, report_name
 from serve_app.jobs.intake import Intake
 from serve_app.jobs.present import as_job
 from serve_app.jobs.rows import Found
@@ -127,12 +127,18 @@ class Backend:
 
     async def sweep_files(self) -> None:
         """Delete files to which no job refers."""
-        async with self._media:
-            used = await self.db(self.upkeep.references)
-            await self.file(self.files.sweep_orphans, "media", used.media)
-            await self.file(self.files.sweep_orphans, "reports", used.reports)
+        used = await self.db(self.upkeep.references)
+        await self._drop_orphans("media", used.media)
+        await self._drop_orphans("reports", used.reports)
         await self.file(self.files.sweep_copies, used.open_media)
         await self.file(self.files.sweep_spool, used.open_jobs)
+
+    async def _drop_orphans(self, kind: Kind, used: Collection[str]) -> None:
+        for name in await self.file(self.files.orphans, kind, used):
+            async with self._media:  # a job may have come to refer to it while the store was listed
+                if not await self.db(self.upkeep.is_used, name):
+                    logger.info("deleting %s of %s, to which no job refers", name, kind)
+                    await self.file(self.files.drop, kind, name)
 
     async def free(self, job_id: str) -> None:
         """Delete what an ended job needed only while it ran, and tell those who wait for its end."""

@@ -156,34 +156,26 @@ class Files:
 
     # --- what a crash between a write and its row has left ---
 
-    def sweep_orphans(self, kind: Kind, used: Collection[str], age_s: float = ORPHAN_AGE_S) -> int:
-        """Delete files that nobody refers to and that are older than that. How many they were."""
-        dropped = 0
-        for name, changed_s in self._stored(kind):
-            if name not in used and time.time() - changed_s > age_s:
-                logger.info("deleting %s of %s, to which no job refers", name, kind)
-                self.drop(kind, name)
-                dropped += 1
-        return dropped
+    def orphans(self, kind: Kind, used: Collection[str]) -> list[str]:
+        """Names of files in the store that are not among the used ones, and older than `ORPHAN_AGE_S`."""
+        before_s = time.time() - ORPHAN_AGE_S
+        return [name for name, changed_s in self._stored(kind) if name not in used and changed_s < before_s]
 
-    def sweep_spool(self, open_jobs: Collection[str], age_s: float = ORPHAN_AGE_S) -> int:
-        """Delete what lies in the spool and belongs to no open job, if it is older than that. How many they were."""
-        dropped = 0
+    def sweep_spool(self, open_jobs: Collection[str]) -> None:
+        """Delete what lies in the spool and belongs to no open job, if it is older than `ORPHAN_AGE_S`."""
         for entry in self.spool.iterdir():
             with suppress(FileNotFoundError):  # its job has ended in this moment
-                if entry.name not in open_jobs and time.time() - entry.lstat().st_mtime > age_s:
+                if entry.name not in open_jobs and time.time() - entry.lstat().st_mtime > ORPHAN_AGE_S:
                     logger.info("deleting %s, which belongs to no job", entry)
                     shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-                    dropped += 1
-        return dropped
 
-    def sweep_copies(self, in_use: Collection[str], age_s: float = COPY_KEPT_S) -> None:
-        """Delete local copies that nobody has asked for since then, but for those that are worked on."""
+    def sweep_copies(self, in_use: Collection[str]) -> None:
+        """Delete local copies that nobody has asked for in `COPY_KEPT_S`, but for those that are worked on."""
         for path in self._copies.rglob("*") if not self._local else ():
             with suppress(FileNotFoundError):
                 if str(path.relative_to(self._copies)) in in_use or not path.is_file():
                     continue
-                if time.time() - path.stat().st_mtime > age_s:
+                if time.time() - path.stat().st_mtime > COPY_KEPT_S:
                     path.unlink()
 
     def _stored(self, kind: Kind) -> Iterator[tuple[str, float]]:

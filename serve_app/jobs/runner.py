@@ -154,9 +154,9 @@ class Runner:
         facts = await self._facts(row, path, identity)
         names = graph.closure(row.wanted).names
         key = key_of(facts.sha256, names, graph, self._settings)
+        if row.based_on is None and row.asked_key not in (None, key):  # an attempt on other content or settings
+            await backend.db(backend.store.forget_results, row.id)
         stored = await backend.db(backend.store.ok_results, row.id)
-        if row.based_on is None and row.asked_key != key:
-            stored = []  # of an attempt on other content or under other settings
         known = {"video": dump(_named(facts, row)), "identity": identity}
         if row.based_on is None:
             known["asked_key"] = key

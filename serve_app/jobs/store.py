@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, case, func, select, update
+from sqlalchemy import ColumnElement, Engine, case, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from pipeline.results import AnalyzerResult, VideoReport
@@ -95,6 +95,11 @@ class Store:
             query = select(ResultRow.data).where(ResultRow.job_id == job_id, ResultRow.status == "ok")
             found = [data for data in session.scalars(query) if data is not None]
         return [unpack(data) for data in found]
+
+    def forget_results(self, job_id: str) -> None:
+        """Delete all stored results of a job."""
+        with self._session.begin() as session:
+            session.execute(delete(ResultRow).where(ResultRow.job_id == job_id))
 
     # --- the way of a job ---
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 from serve_app.jobs.rows import OPEN
@@ -102,6 +102,12 @@ class Upkeep:
                 open_jobs=frozenset(session.scalars(select(JobRow.id).where(is_open))),
                 open_media=frozenset(name for name in session.scalars(names.where(is_open)) if name),
             )
+
+    def is_used(self, name: str) -> bool:
+        """Whether a job refers to a file of that name."""
+        with self._session() as session:
+            refers = or_(JobRow.media_name == name, JobRow.report_name == name)
+            return session.scalar(select(JobRow.id).where(refers).limit(1)) is not None
 
     def media_in_use(self, name: str) -> bool:
         """Whether a job that has not ended works on that media."""

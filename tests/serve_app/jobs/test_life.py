@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from pipeline.errors import MediaLimit
 from serve_app.jobs.interface import Submission
@@ -206,6 +209,52 @@ async def test_a_full_disk_fails_the_job_and_not_the_service(
     assert not list((tmp_path / "data" / "spool").iterdir())
     job, _ = await service.submit(upload(tmp_path / "up"))
     assert (await ended(service, job.id)).state == "done"
+
+
+async def test_an_end_is_written_when_the_database_is_back(
+    serving: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.jobs.runner.RETRY_S", 0.05)
+    service = await serving(settings_of(tmp_path))
+    store, refusals = service._backend.store, iter(range(3))
+    end = store.end
+
+    def away(*how: Any) -> bool:
+        if next(refusals, None) is not None:
+            raise OperationalError("UPDATE", {}, Exception("the connection is lost"))
+        return end(*how)
+
+    monkeypatch.setattr(store, "end", away)
+    job, _ = await service.submit(upload(tmp_path / "up"))
+    assert (await ended(service, job.id)).state == "done"
+    assert next(refusals, None) is None
+
+
+async def test_a_database_without_room_is_told_as_such(
+    serving: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await serving(settings_of(tmp_path))
+
+    def full(*_: Any) -> None:
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service._backend.intake, "add", full)
+        with pytest.raises(Problem) as refused:
+            await service.submit(upload(tmp_path / "up"))
+        assert refused.value.code == "storage_full"
+    monkeypatch.setattr(service._backend.store, "add_result", full)
+    job, _ = await service.submit(upload(tmp_path / "up"))
+    failed = await ended(service, job.id)
+    assert failed.error is not None and failed.error.code == "storage_full"
+
+
+async def test_a_closed_service_says_so(serving: Services, tmp_path: Path) -> None:
+    service = await serving(settings_of(tmp_path))
+    await service.close()
+    with pytest.raises(Problem) as closed:
+        await service.get("job", "")
+    assert closed.value.code == "stopping"
 
 
 async def test_only_wanted_analyzers_run_with_what_they_need(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,8 @@ from tests.serve_app.jobs.scripted import (
     told,
     upload,
 )
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 async def crash(service: JobService) -> None:
@@ -65,6 +70,40 @@ async def test_an_interrupted_job_goes_on_from_the_results_that_it_has(
     assert sorted(event for event in told(events) if "analyzer" in event) == [f"analyzer.completed {n}" for n in NAMES]
 
 
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tests.serve_app.jobs.scripted import ScriptedAnalysis, ScriptedFetcher, settings_of, upload
+from serve_app.jobs.service import JobService
+
+async def main():
+    folder, analysis = Path(sys.argv[1]), ScriptedAnalysis()
+    last = analysis.graph.closure().names[-1]
+    analysis.hold(last)
+    service = JobService(settings_of(folder), analysis, ScriptedFetcher())
+    await service.start()
+    service.begin()
+    job, _ = await service.submit(upload(folder / "up"))
+    await analysis.reached(last)
+    print(job.id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_process_has_done_is_not_lost(
+    serving: Services, tmp_path: Path, analysis: ScriptedAnalysis
+) -> None:
+    run = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed = await asyncio.to_thread(subprocess.run, run, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    service = await serving(settings_of(tmp_path))
+    done = await ended(service, killed.stdout.strip())
+    assert (done.state, done.attempts) == ("done", 2)
+    assert len(analysis.runs[0][2]) == 2 and not analysis.probed
+
+
 async def test_results_of_another_version_are_computed_again(serving: Services, tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     job_id = await interrupted_at(serving, settings, upload(tmp_path / "up"), "sound")
@@ -72,6 +111,21 @@ async def test_results_of_another_version_are_computed_again(serving: Services, 
     service = await serving(settings, analysis=newer)
     assert (await ended(service, job_id)).state == "done"
     assert newer.runs[0][2] == {}
+
+
+async def test_results_under_other_settings_are_never_mixed_in(
+    serving: Services, tmp_path: Path, analysis: ScriptedAnalysis
+) -> None:
+    job_id = await interrupted_at(serving, settings_of(tmp_path), upload(tmp_path / "up"), "needs")
+    changed = settings_of(tmp_path, analyzers={"brightness": {"level": 2}})
+    second = ScriptedAnalysis()
+    second.hold(second.graph.closure().names[0])  # interrupted again, before it has any result of its own
+    service = await serving(changed, analysis=second)
+    await second.reached(second.graph.closure().names[0])
+    await crash(service)
+    service = await serving(changed)
+    assert (await ended(service, job_id)).state == "done"
+    assert second.runs[0][2] == {} and analysis.runs[0][2] == {}
 
 
 async def test_a_fetch_that_was_interrupted_begins_again(
