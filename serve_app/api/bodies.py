@@ -66,6 +66,8 @@ async def chunks(request: Request, bytes_max: int, setting: str, serve: ServeSet
     ends_s, received, more = loop.time() + serve.upload_s_max, 0, True
     while more:
         left_s = ends_s - loop.time()
+        if left_s <= 0:
+            raise _too_slow(serve, stalled=False)
         try:
             async with asyncio.timeout(min(serve.upload_stall_s_max, left_s)):
                 message = await request.receive()

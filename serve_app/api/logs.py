@@ -82,7 +82,7 @@ class RequestLog:
             await self.app(scope, receive, noting)
         finally:
             logger.info(
-                "method=%s path=%s status=%s bytes=%d ms=%.1f client=%s key=%s request_id=%s",
+                "method=%s path=%s status=%s bytes=%d ms=%.1f client=%s key=%s",
                 quote(scope["method"], safe=""),
                 quote(scope["path"], safe="/", errors="replace")[:_PATH_CHARS_MAX],
                 status or "-",
@@ -90,7 +90,6 @@ class RequestLog:
                 (time.monotonic() - began_s) * 1000,
                 quote((scope.get("client") or ("-",))[0], safe=":."),
                 quote(state.get("owner") or "-", safe=""),
-                request_id,
             )
             REQUEST_ID.reset(token)
 

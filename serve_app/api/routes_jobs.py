@@ -28,7 +28,7 @@ from serve_app.api.describe import (
 )
 from serve_app.api.interface import ServiceLike
 from serve_app.api.problems import problem_body, problem_response
-from serve_app.api.stream import NDJSON, LiveResponse, in_any_case, left, ndjson_frames
+from serve_app.api.stream import NDJSON, LiveResponse, in_any_case, left, ndjson_frames, put_away
 from serve_app.api.submissions import Submissions
 from serve_app.jobs.interface import Jobs
 from serve_app.problems import CODES, Problem
@@ -202,6 +202,12 @@ async def analyze(request: Request, known: Known) -> Response:
     waiting = asyncio.ensure_future(jobs.wait(job.id, known.owner))
     leaving = asyncio.ensure_future(left(request.receive))
     abandoned = True
+
+    async def leave() -> None:
+        await put_away(waiting, leaving)
+        if abandoned:
+            await abandon()
+
     try:
         await asyncio.wait({waiting, leaving}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if leaving.done() and not waiting.done():
@@ -214,10 +220,7 @@ async def analyze(request: Request, known: Known) -> Response:
     except Problem as problem:
         return problem_response(problem, location)
     finally:
-        waiting.cancel()
-        leaving.cancel()
-        if abandoned:
-            await in_any_case(abandon())
+        await in_any_case(leave())
 
 
 def wants_ndjson(request: Request) -> bool:

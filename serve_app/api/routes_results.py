@@ -21,7 +21,7 @@ from serve_app.api.problems import problem_response
 from serve_app.api.routes_jobs import JobId, Known, wants_ndjson
 from serve_app.api.stream import EVENT_STREAM, HEARTBEAT, NDJSON, LiveResponse, line, sse_frames
 from serve_app.exports import EXPORTS, export
-from serve_app.html_report import playable
+from serve_app.html_report import medium_of, playable
 from serve_app.problems import Problem
 from serve_app.schemas import Job
 
@@ -109,8 +109,8 @@ async def job_result(
         return StreamingResponse(_lines(report), media_type=NDJSON)
     if wanted in (None, "json"):
         return Response(await asyncio.to_thread(report.model_dump_json), media_type="application/json")
-    medium = await _medium(service, job_id, known.owner)
-    file = await asyncio.to_thread(_exported, report, wanted, medium)
+    medium = await _medium(service, job_id, known.owner) if wanted == "html" else None
+    file = await asyncio.to_thread(_exported, report, wanted, medium, _file_name(job))
     kind = EXPORTS[wanted]
     headers = {
         "Content-Length": str(os.fstat(file.fileno()).st_size),
@@ -173,12 +173,23 @@ async def _medium(service: ServiceLike, job_id: str, owner: str) -> Path | None:
         return None
 
 
-def _exported(report: VideoReport, name: str, medium: Path | None) -> BinaryIO:
+def _exported(report: VideoReport, name: str, medium: Path | None, medium_name: str) -> BinaryIO:
     """The open file of an export. It has no name any more, so that nothing is left of it however the answer ends."""
     with tempfile.TemporaryDirectory(prefix="reelscope-export-") as folder:
         target = Path(folder) / f"report{EXPORTS[name].suffix}"
+        if medium is not None and not medium_of(report.video, medium, target).embed:
+            medium = _stand_in(medium, Path(folder) / medium_name)
         export(report, name, target, medium)
         return target.open("rb")
+
+
+def _stand_in(medium: Path, beside: Path) -> Path:
+    """An empty file as large as the video, for a page that links it: whoever downloads both has them in one folder,
+    and the page names none of the server's.
+    """
+    with beside.open("wb") as file:
+        file.truncate(medium.stat().st_size)
+    return beside
 
 
 async def _pieces(file: BinaryIO) -> AsyncGenerator[bytes, None]:

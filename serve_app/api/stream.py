@@ -87,10 +87,7 @@ class LiveResponse(Response):
         self, leaving: asyncio.Future[None], coming: asyncio.Future[bytes | None] | None, complete: bool
     ) -> None:
         try:
-            for task in (leaving, coming):
-                if task is not None:
-                    task.cancel()
-                    await asyncio.wait({task})
+            await put_away(leaving, *([coming] if coming is not None else []))
             await self._frames.aclose()
             if not complete and self._on_left is not None:
                 await self._on_left()
@@ -111,6 +108,13 @@ async def in_any_case(work: Coroutine[Any, Any, None]) -> None:
     _unfinished.add(task)  # the loop alone would let go of it
     task.add_done_callback(_unfinished.discard)
     await asyncio.shield(task)
+
+
+async def put_away(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel what has not ended and wait for it; nobody needs their results or errors any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _next(frames: AsyncGenerator[bytes, None]) -> bytes | None:

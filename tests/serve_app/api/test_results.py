@@ -178,6 +178,21 @@ async def test_every_export_is_a_download(done: World, name: str) -> None:
     assert answer.headers["content-security-policy"].startswith("sandbox")
 
 
+async def test_a_page_with_the_video_inside(done: World) -> None:
+    async with done.client() as client:
+        page = (await client.get("/v1/jobs/job1/result?format=html")).text
+    assert "AAECAwQFBgcICQoLDA0ODxAR" in page
+
+
+async def test_a_page_beside_the_video_names_no_folder_of_the_server(
+    done: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve_app.html_report.EMBED_BYTES_MAX", 100)
+    async with done.client() as client:
+        page = (await client.get("/v1/jobs/job1/result?format=html")).text
+    assert "./clip.mp4" in page and str(done.settings.media_roots[0]) not in page and "../" not in page
+
+
 @pytest.mark.parametrize("name", ["pdf", "", "../json", "JSON"])
 async def test_a_format_that_there_is_not_is_refused(done: World, name: str) -> None:
     async with done.client() as client:
