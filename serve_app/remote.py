@@ -168,7 +168,7 @@ class _Display:
         elif event.type == "progress" and event.data.get("fetched_bytes") is not None and self._analysis is None:
             self._transferred("fetching", "the post", event.data["fetched_bytes"], event.data.get("fetch_bytes") or 0)
         elif self._analysis is not None and event.type == "progress":
-            for name, at in event.data["analyzers"].items():
+            for name, at in event.data.get("analyzers", {}).items():
                 self._analysis(Progress(name, at["done_s"], at["total_s"]))
         elif self._analysis is not None and event.type != "done":
             self._analysis(self._client.parse(AnalyzerResult, event.data))

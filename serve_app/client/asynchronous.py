@@ -41,7 +41,7 @@ class AsyncClient:
         url: of the server.
         api_key: where the server wants one.
         timeout_s: for connecting, and for the longest pause within an answer.
-        retry_s: how long a server that is full or away is asked again before the error is raised.
+        retry_s: how long a full server, or one to which a connection broke, is asked again before that is an error.
 
     Raises:
         UsageError: `url` is none.
@@ -183,16 +183,17 @@ class AsyncClient:
                     operations.EVENTS, {"job_id": job_id}, headers=headers, timeout=timeout
                 ) as response:
                     breaks.opened()
-                    async for message in messages(response.aiter_bytes()):
-                        event = self._event(message)
-                        if event is None or (event.id is not None and event.id <= last):
-                            continue
-                        if event.id is not None:
-                            last = event.id
-                            breaks.mended()
-                        yield event
-                        if event.type == "done":
-                            return
+                    async with aclosing(messages(response.aiter_bytes())) as stream:
+                        async for message in stream:
+                            event = self._event(message)
+                            if event is None or (event.id is not None and event.id <= last):
+                                continue
+                            if event.id is not None:
+                                last = event.id
+                                breaks.mended()
+                            yield event
+                            if event.type == "done":
+                                return
                 lost: ReelscopeError = ConnectionLost(f"the server ended the events of job {job_id} before the job")
             except (ServerMissing, ConnectionLost) as error:
                 lost = error
@@ -222,7 +223,10 @@ class AsyncClient:
         return await self._download(operations.MEDIA, job_id, Path(path))
 
     async def cancel(self, job_id: str) -> Job:
-        """Stop a job that waits or runs, and free what it holds; one that has ended stays as it is."""
+        """Stop a job that waits or runs, and free what it holds; one that has ended stays as it is.
+
+        One that ends in the moment between the look and the stop is deleted: the service has one verb for both.
+        """
         job = await self.job(job_id)
         if job.state in ENDED:
             return job

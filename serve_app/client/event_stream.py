@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -24,26 +25,27 @@ class Message:
     id: str | None
 
 
-async def messages(chunks: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+async def messages(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Message, None]:
     """The events of a stream, however its bytes are cut. One that the stream's end cuts off is dropped."""
     kind, data, ident = "", list[str](), None
-    async for line in _lines(chunks):
-        if not line:
-            if data:
-                yield Message(kind or "message", "\n".join(data), ident)
-            kind, data, ident = "", [], None
-            continue
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "data":
-            data.append(value)
-        elif name == "event":
-            kind = value
-        elif name == "id" and "\0" not in value:
-            ident = value
+    async with aclosing(_lines(chunks)) as lines:
+        async for line in lines:
+            if not line:
+                if data:
+                    yield Message(kind or "message", "\n".join(data), ident)
+                kind, data, ident = "", [], None
+                continue
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "data":
+                data.append(value)
+            elif name == "event":
+                kind = value
+            elif name == "id" and "\0" not in value:
+                ident = value
 
 
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[str, None]:
     """Lines that have ended. Only CR, LF and CRLF end one: U+2028 and the like are part of the data."""
     rest = bytearray()
     searched = 0

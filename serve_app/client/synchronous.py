@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapp
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
+from pipeline.errors import UsageError
 from serve_app.client.asynchronous import DEFAULT_URL, AsyncClient
 from serve_app.client.operations import ModelT
 
@@ -39,11 +40,12 @@ def _iterate(
         async def following() -> Any:
             return await anext(items, END)
 
+        self._open.add(items)
         try:
             while (item := self._run(following())) is not END:
                 yield item
         finally:
-            self._run(items.aclose())
+            self._leave(items)
 
     return iterate
 
@@ -58,6 +60,7 @@ class Client:
         self, url: str = DEFAULT_URL, api_key: str | None = None, timeout_s: float = 30.0, retry_s: float = 60.0
     ) -> None:
         self._client = AsyncClient(url, api_key, timeout_s, retry_s)
+        self._open: set[AsyncGenerator[Any, None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="reelscope-client", daemon=True)
         self._thread.start()
@@ -69,8 +72,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close all connections. A second time does nothing."""
+        """Leave what is still being iterated over, and close all connections. A second time does nothing."""
         if not self._loop.is_closed():
+            for items in tuple(self._open):
+                self._leave(items)
             self._run(self._client.close())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -95,7 +100,15 @@ class Client:
         """As of `AsyncClient`."""
         return self._client.parse(model, data)
 
+    def _leave(self, items: AsyncGenerator[Any, None]) -> None:
+        if items in self._open:
+            self._open.remove(items)
+            self._run(items.aclose())
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            work.close()
+            raise UsageError("this client is closed; make another")
         over = threading.Event()
 
         async def tracked() -> T:

@@ -182,6 +182,19 @@ def test_leaving_an_analysis_cancels_its_job(client: Client, stage: Stage) -> No
     assert [job.state for job in client.jobs()] == ["cancelled"]
 
 
+def test_closing_the_client_leaves_what_runs(stage: Stage) -> None:
+    stage.jobs.hold = True
+    with Client(stage.url) as client:
+        events = client.stream("https://youtu.be/a")
+        next(events)
+    assert [job.state for job in stage.jobs.jobs.values()] == ["cancelled"]
+    events.close()
+    client.close()
+    for call in (client.health, lambda: next(iter(client.jobs()))):
+        with pytest.raises(UsageError, match="this client is closed"):
+            call()
+
+
 async def test_a_cancelled_task_cancels_its_job(stage: Stage) -> None:
     stage.jobs.hold = True
     async with AsyncClient(stage.url) as client:
