@@ -22,8 +22,13 @@ SINGLE_THREAD = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 # Ray ends idle workers above one per CPU after a second, and counts actors among them. The decoder's worker would then
-# be started anew, imports and all, for every video.
-SYSTEM_CONFIG = {"num_workers_soft_limit": 64, "idle_worker_killing_time_threshold_ms": 600_000}
+# be started anew, imports and all, for every video. Ray also makes all workers equally nice (15), those that answer
+# people like those that compute; setting ray.niceness tells them apart.
+SYSTEM_CONFIG = {
+    "num_workers_soft_limit": 64,
+    "idle_worker_killing_time_threshold_ms": 600_000,
+    "worker_niceness": 0,
+}
 NAMESPACE = "reelscope"
 STARTS_MAX = 2
 """On a busy machine Ray may give up on its own processes before they are up."""

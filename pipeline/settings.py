@@ -98,7 +98,7 @@ class RaySettings(BaseModel):
     )
     # Lower: on a busy machine whoever hands out the work, and whoever asks the service, waits for those who do it.
     niceness: int = Field(
-        default=5, ge=0, le=19, description="by how much analyzers and decoders yield the processor to everything else"
+        default=15, ge=0, le=19, description="by how much analyzers and decoders yield the processor to everything else"
     )
     logical_gpus_gb: list[float] = Field(
         default_factory=list,

@@ -208,4 +208,4 @@ def _dashboard() -> str:
 
 def _quiet_serve() -> None:
     for name in ("ray.serve", "ray"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import Collection
 from importlib.metadata import version
-from typing import Literal
+from typing import Final, Literal
 
+from actors.monitor import GpuMonitor
 from pipeline.errors import ReelscopeError
 from pipeline.settings import Settings
 from serve_app.fetch import Fetcher
@@ -15,6 +16,9 @@ from serve_app.jobs.service import JobService
 from serve_app.metrics import ray_metrics
 from serve_app.schemas import GpuState, Health
 from serve_app.session import Session
+
+COUNTS_S_MAX: Final = 0.005
+"""How long `health` waits for the store; whoever watches a service asks it every few seconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,10 @@ class Service:
         self.jobs = JobService(settings, self.session, Fetcher(settings.fetch))
         self.state: Literal["starting", "ok", "stopping"] = "starting"
         self.trouble: str | None = None
+        self._version = version("reelscope")
+        self._gpus: list[str] = []
+        self._counts: dict[str, int] | None = None
+        self._counting: asyncio.Future[dict[str, int]] | None = None
         self._loading: asyncio.Task[None] | None = None
 
     @property
@@ -44,6 +52,7 @@ class Service:
 
     async def start(self) -> None:
         """Open the store, and begin to load the analyzers."""
+        self._gpus = await asyncio.to_thread(GpuMonitor.names)
         await self.jobs.start()
         self._loading = asyncio.ensure_future(self._load())
 
@@ -82,11 +91,11 @@ class Service:
         limits = self.settings.limits
         return Health(
             status="degraded" if failed and self.state != "stopping" else self.state,
-            version=version("reelscope"),
+            version=self._version,
             profile=self.settings.profile,
             analyzers=analyzers,
-            gpus=await asyncio.to_thread(_gpus),
-            jobs=await self.jobs.counts(),
+            gpus=await asyncio.to_thread(_gpus, self._gpus) if self._gpus else [],
+            jobs=await self._job_counts(),
             limits={
                 "limits.bytes_max": limits.bytes_max,
                 "limits.duration_s_max": limits.duration_s_max,
@@ -95,18 +104,26 @@ class Service:
             },
         )
 
+    async def _job_counts(self) -> dict[str, int]:
+        """Jobs by state; as they were a moment ago while the store is busy with a result."""
+        if self._counting is None:
+            self._counting = asyncio.ensure_future(self.jobs.counts())
+        done, _ = await asyncio.wait({self._counting}, timeout=None if self._counts is None else COUNTS_S_MAX)
+        for task in done:
+            self._counts, self._counting = task.result(), None
+        assert self._counts is not None
+        return self._counts
+
     async def metrics(self) -> str:
         """Ray's metrics of every node that answers, in Prometheus's text format."""
         return await ray_metrics()
 
 
-def _gpus() -> list[GpuState]:
-    from actors.monitor import GpuMonitor
-
-    names, now = GpuMonitor.names(), GpuMonitor.glance()
+def _gpus(names: list[str]) -> list[GpuState]:
+    now = GpuMonitor.glance()
     if now is None:
         return [GpuState(name=name) for name in names]
     return [
         GpuState(name=name, utilization=utilization, used_gb=used_gb)
-        for name, utilization, used_gb in zip(names, now.utilization, now.used_gb, strict=False)
+        for name, utilization, used_gb in zip(names, now.utilization, now.used_gb, strict=True)
     ]
