@@ -98,7 +98,8 @@ class Jobs(Protocol):
         """Newest first, those older than the job `before`."""
 
     def events(self, job_id: str, owner: str, after: int = 0) -> AsyncGenerator[JobEvent, None]:
-        """Kept events with an id above `after`, then new ones as they come; ends after ``done``.
+        """Kept events with an id above `after`, then new ones as they come; ends after ``done``, or
+        when the service is stopped.
 
         A listener that joins late is told the present progress first. Closing it costs and leaves nothing. Raises
         `Problem` not_found when first asked.

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 EVENTS_AT_ONCE: Final = 32
 """How many kept events are read for one listener."""
+EVENT_ID_MAX: Final = 2**63 - 1
+"""The largest number that a database compares with."""
 
 
 class JobService:
@@ -279,6 +281,7 @@ class JobService:
         """See `Jobs.events`."""
         backend, step, read = self._backend, 0, -1
         report: VideoReport | None = None
+        after = max(0, min(after, EVENT_ID_MAX))
         await self._found(job_id, owner)
         with backend.feeds.open(job_id) as feed:
             while not feed.closed:
