@@ -105,12 +105,15 @@ class Service:
         )
 
     async def _job_counts(self) -> dict[str, int]:
-        """Jobs by state; as they were a moment ago while the store is busy with a result."""
+        """Jobs by state; as they were a moment ago while the store is busy with a result, or closed."""
+        if self.state == "stopping":
+            return self._counts or {}
         if self._counting is None:
             self._counting = asyncio.ensure_future(self.jobs.counts())
         done, _ = await asyncio.wait({self._counting}, timeout=None if self._counts is None else COUNTS_S_MAX)
         for task in done:
-            self._counts, self._counting = task.result(), None
+            self._counting = None
+            self._counts = task.result()
         assert self._counts is not None
         return self._counts
 
