@@ -65,8 +65,8 @@ class SiteGuard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self._any_name = bool(settings.access.keys) and not settings.serve.allowed_hosts
-        named = ["localhost", "127.0.0.1", "::1", settings.serve.host, *settings.serve.allowed_hosts]
-        self._names = {name.lower().strip("[]").rstrip(".") for name in named}
+        self._listed = {_plain(name) for name in settings.serve.allowed_hosts}
+        self._names = {"localhost", "127.0.0.1", "::1", _plain(settings.serve.host)} | self._listed
         self._origins = {origin.lower().rstrip("/") for origin in settings.access.cors_origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +97,13 @@ class SiteGuard:
         default, sender = _PORTS.get(scheme.lower()), _authority(authority)
         if sender is None or host is None or default is None:
             return False
+        if sender[0] in self._listed:  # a reverse proxy may have put its own name for us into Host
+            return True
         return (sender[0], sender[1] or default) == (host[0], host[1] or default)
+
+
+def _plain(name: str) -> str:
+    return name.lower().strip("[]").rstrip(".")
 
 
 def _authority(text: str) -> tuple[str, int | None] | None:
@@ -106,4 +112,4 @@ def _authority(text: str) -> tuple[str, int | None] | None:
     if match is None:
         return None
     address, name, port = match.groups()
-    return (address or name).lower().rstrip("."), int(port) if port else None
+    return _plain(address or name), int(port) if port else None

@@ -109,9 +109,7 @@ class Submissions:
         if kind != "multipart/form-data":
             raise Problem("unsupported_media_type", "send application/json, or multipart/form-data with a part `file`")
         nbytes = declared_bytes(request) or 0
-        others, cap = self._arrivals.of(caller.owner), caller.jobs_in_flight_max
-        allowed = None if cap is None else max(cap - others, 0)
-        await self._service.jobs.check_room(self._arrivals.nbytes + nbytes, caller.owner, allowed)
+        await self._check_room(nbytes, caller)
         with self._arrivals.one(caller.owner, nbytes):
             async with uploaded(request, self._settings) as upload:
                 names, webhook_url = self._checked(upload.wanted)
@@ -125,6 +123,18 @@ class Submissions:
                     upload=upload.path,
                     asked={"file": upload.sha256},
                 )
+
+    async def _check_room(self, nbytes: int, caller: Caller) -> None:
+        """Whether there is room for one more upload beside the jobs and the uploads that are under way."""
+        others, cap = self._arrivals.of(caller.owner), caller.jobs_in_flight_max
+        left = None if cap is None else max(cap - others, 0)
+        try:
+            await self._service.jobs.check_room(self._arrivals.nbytes + nbytes, caller.owner, left)
+        except Problem as problem:
+            if problem.code != "too_many_jobs" or not others:
+                raise
+            detail = f"{others} uploads of this key are under way beside its jobs; {cap} are allowed together"
+            raise Problem("too_many_jobs", detail, retry_after_s=problem.retry_after_s) from None
 
     def _checked(self, body: Wanted) -> tuple[tuple[str, ...] | None, str | None]:
         names = None if body.analyzers is None else known_names(body.analyzers, self._service.names)

@@ -113,6 +113,15 @@ async def test_the_services_own_page_may(world: World, host: str, origin: str) -
         assert (await client.post("/v1/jobs", json={"video_path": "clip.mp4"})).status_code == 202
 
 
+async def test_the_page_behind_a_proxy_that_changes_the_host_may(tmp_path: Path, world: World) -> None:
+    roots, serve = world.settings.media_roots, {"allowed_hosts": ["reels.example"]}
+    proxied = make_world(tmp_path, media_roots=roots, serve=serve)
+    async with proxied.client() as client:
+        for origin, status in (("https://reels.example", 202), ("https://evil.example", 403), ("null", 403)):
+            answer = await client.post("/v1/jobs", json={"video_path": "clip.mp4"}, headers={"Origin": origin})
+            assert answer.status_code == status, origin
+
+
 async def test_a_preflight_of_another_site_is_refused(world: World) -> None:
     headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     async with world.client() as client:

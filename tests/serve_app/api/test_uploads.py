@@ -285,12 +285,21 @@ async def test_uploads_that_are_under_way_count(tmp_path: Path) -> None:
         first = asyncio.ensure_future(client.post("/v1/jobs", content=waiting(), headers=declared))
         await begun.wait()
         second = await client.post("/v1/jobs", content=GOOD, headers=FORM)
+        world.jobs.no_room = Problem("too_many_jobs", "2 of 2", retry_after_s=5)
+        refused = await client.post("/v1/jobs", content=GOOD, headers=FORM)
+        world.jobs.no_room = None
         go_on.set()
         assert ((await first).status_code, second.status_code) == (202, 202)
-        third = await client.post("/v1/jobs", content=GOOD, headers=FORM)
-    assert third.status_code == 202
+        last = await client.post("/v1/jobs", content=GOOD, headers=FORM)
+    assert (refused.status_code, refused.headers["retry-after"], last.status_code) == (429, "5", 202)
+    assert "1 uploads" in refused.json()["detail"] and "3 are allowed" in refused.json()["detail"]
     size = len(GOOD)
-    assert world.jobs.asked_room == [(size, "alice", 3), (2 * size, "alice", 2), (size, "alice", 3)]
+    assert world.jobs.asked_room == [
+        (size, "alice", 3),
+        (2 * size, "alice", 2),
+        (2 * size, "alice", 2),
+        (size, "alice", 3),
+    ]
 
 
 async def test_what_a_killed_service_left_is_swept_away(world: World) -> None:
