@@ -58,7 +58,7 @@ class ScriptedAnalysis:
 
     async def reached(self, name: str) -> None:
         """Wait until a run has come to an analyzer that is held."""
-        await asyncio.wait_for(self._reached[name].wait(), 5)
+        await asyncio.wait_for(self._reached[name].wait(), 60)
 
     async def probe(self, source: str | Path) -> VideoFacts:
         self.probed.append(Path(source))
@@ -187,19 +187,19 @@ def server_file(settings: Settings, content: str = "a video", name: str = "clip.
 
 
 async def ended(service: JobService, job_id: str, owner: str = "") -> Job:
-    return await asyncio.wait_for(service.wait(job_id, owner), 20)
+    return await asyncio.wait_for(service.wait(job_id, owner), 60)
 
 
 async def state_reached(service: JobService, job_id: str, state: str, owner: str = "") -> Job:
     """The job once it is in that state."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (job := await service.get(job_id, owner)).state != state:  # noqa: ASYNC110 - as a caller would look
             await asyncio.sleep(0.01)
     return job
 
 
 async def all_events(service: JobService, job_id: str, after: int = 0, owner: str = "") -> list[JobEvent]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [event async for event in service.events(job_id, owner, after)]
 
 

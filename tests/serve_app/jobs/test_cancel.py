@@ -61,9 +61,9 @@ async def test_a_running_job_is_cancelled_and_what_it_held_is_free_at_once(
     listening = asyncio.create_task(all_events(service, job.id))
     started_s = time.perf_counter()
     cancelled = await service.cancel(job.id, "")
-    assert time.perf_counter() - started_s < 1
+    assert time.perf_counter() - started_s < 2
     assert cancelled is not None and (cancelled.state, cancelled.media_kept) == ("cancelled", False)
-    assert told(await asyncio.wait_for(listening, 5))[-1] == "done cancelled"
+    assert told(await asyncio.wait_for(listening, 60))[-1] == "done cancelled"
     analysis.let_go("sound")
     assert (await ended(service, waiting.id)).state == "done"
     assert [path.read_text() for path in files_below(tmp_path / "data" / "files" / "media")] == ["two"]
@@ -143,6 +143,6 @@ async def test_a_cancel_goes_on_when_whoever_asked_has_gone(
     await asyncio.sleep(0)
     asking.cancel()
     assert (await ended(service, job.id)).state == "cancelled"
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while analysis.running:  # noqa: ASYNC110 - the run itself is looked at
             await asyncio.sleep(0.01)

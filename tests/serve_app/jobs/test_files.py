@@ -97,7 +97,7 @@ async def test_a_remote_video_is_here_only_while_it_is_needed(
     analysis.let_go("sound")
     service = await serving(settings)
     assert (await ended(service, job.id)).state == "done"
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while files_below(copies):  # noqa: ASYNC110 - the folder itself is looked at
             await asyncio.sleep(0.01)
     media = await service.media(job.id, "")

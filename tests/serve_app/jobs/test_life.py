@@ -82,7 +82,7 @@ async def test_a_post_is_fetched_while_another_video_is_analyzed(
     await analysis.reached("sound")
     fetcher.go_on.clear()
     post, _ = await service.submit(Submission(kind="url", source=URL))
-    await asyncio.wait_for(fetcher.half_way.wait(), 5)
+    await asyncio.wait_for(fetcher.half_way.wait(), 60)
     fetching = await service.get(post.id, "")
     assert (fetching.state, fetching.fetched_bytes, fetching.fetch_bytes) == ("fetching", len(URL) // 2, len(URL))
     fetcher.go_on.set()

@@ -131,7 +131,7 @@ async def test_a_run_is_cancelled_in_the_middle_of_decoding(serving: Services, t
             if event.type == "progress":
                 break
         await stream.aclose()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             cancelled = await service.cancel(job.id, "")
         assert cancelled is not None and cancelled.state == "cancelled"
         assert engine._budget.used == 0
@@ -151,7 +151,7 @@ async def test_many_jobs_leave_tasks_files_and_memory_where_they_were(
                 await service.cancel(job.id, "")
         analysis.runs.clear()
         analysis.probed.clear()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             while service._tasks:  # noqa: ASYNC110 - what a job does after its end
                 await asyncio.sleep(0.01)
         gc.collect()

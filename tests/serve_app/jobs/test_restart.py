@@ -194,7 +194,7 @@ async def test_draining_lets_running_jobs_end_and_takes_nothing_on(
     running, _ = await service.submit(upload(tmp_path / "up", "one"))
     queued, _ = await service.submit(upload(tmp_path / "up", "two"))
     await analysis.reached("sound")
-    draining = asyncio.create_task(service.drain(10))
+    draining = asyncio.create_task(service.drain(60))
     await asyncio.sleep(0.05)
     assert service.stopping and not draining.done()
     for refused in (service.submit(upload(tmp_path / "up")), service.check_room(0, "", None)):
@@ -202,7 +202,7 @@ async def test_draining_lets_running_jobs_end_and_takes_nothing_on(
             await refused
         assert stopping.value.code == "stopping" and stopping.value.retry_after_s
     analysis.let_go("sound")
-    await asyncio.wait_for(draining, 5)
+    await asyncio.wait_for(draining, 60)
     assert (await service.get(running.id, "")).state == "done"
     assert (await service.get(queued.id, "")).state == "queued"
     await service.close()

@@ -30,7 +30,7 @@ class Receiver:
         return len(self.got) > self._refusals
 
     async def count(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.got) < count:  # noqa: ASYNC110 - what was received is counted
                 await asyncio.sleep(0.01)
 
