@@ -27,7 +27,9 @@ STYLE_TYPE: Final = "text/css; charset=utf-8"
 HTML_TYPE: Final = "text/html; charset=utf-8"
 FILES: Final[dict[str, tuple[Path, str]]] = {
     **{name: (REPORT / name, SCRIPT_TYPE) for name in SCRIPTS},
-    **{name: (FOLDER / name, SCRIPT_TYPE) for name in ("api.js", "start.js", "jobs.js", "live.js", "job.js")},
+    **{
+        name: (FOLDER / name, SCRIPT_TYPE) for name in ("api.js", "jobs.js", "list.js", "start.js", "live.js", "job.js")
+    },
     STYLE: (REPORT / STYLE, STYLE_TYPE),
     "page.css": (FOLDER / "page.css", STYLE_TYPE),
     "icon.svg": (FOLDER / "icon.svg", "image/svg+xml"),

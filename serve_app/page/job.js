@@ -202,7 +202,7 @@
     clearInterval(ticking);
     byId("progress").hidden = true;
     byId("cancel").hidden = true;
-    const unknown = problem.status === 404;
+    const unknown = problem.status === 404 || problem.status === 422; // no job could have such an id
     if (!job) byId("name").textContent = unknown ? "Unknown job" : "Reelscope";
     document.body.classList.toggle("bare", !playing);
     showText(unknown ? "There is no such job" : problem.title,

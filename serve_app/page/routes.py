@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from starlette.datastructures import Headers
 
 from pipeline.results import AnalyzerResult, VideoReport
-from serve_app.api.access import Caller, caller
+from serve_app.api.routes_jobs import JobId, Known
 from serve_app.html_report import Medium, note_of, playable
 from serve_app.jobs.interface import Jobs
 from serve_app.page.assets import Asset, asset, document
@@ -21,6 +21,7 @@ from serve_app.report_lanes import lane
 from serve_app.report_view import page_data, shown
 from serve_app.schemas import Job
 
+EventId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 FOREVER: Final = "public, max-age=31536000, immutable"
 NEVER: Final = "no-cache"
 KEPT_S: Final = 2.0
@@ -54,15 +55,13 @@ def page_routes() -> APIRouter:
         return _sent(request, found, {"Cache-Control": FOREVER if named else NEVER})
 
     @routes.get("/v1/jobs/{job_id}/timeline")
-    async def timeline(request: Request, job_id: str, who: Annotated[Caller, Depends(caller)]) -> dict[str, Any]:
+    async def timeline(request: Request, job_id: JobId, who: Known) -> dict[str, Any]:
         jobs = request.app.state.service.jobs
         report = await jobs.report(job_id, who.owner)
         return timeline_data(report, await jobs.get(job_id, who.owner))
 
     @routes.get("/v1/jobs/{job_id}/lanes/{event_id}")
-    async def one_lane(
-        request: Request, job_id: str, event_id: Annotated[int, Path(ge=1)], who: Annotated[Caller, Depends(caller)]
-    ) -> dict[str, Any]:
+    async def one_lane(request: Request, job_id: JobId, event_id: EventId, who: Known) -> dict[str, Any]:
         return await lane_data(request.app.state.service.jobs, job_id, who.owner, event_id)
 
     return routes

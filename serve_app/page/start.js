@@ -1,8 +1,7 @@
-// The start: one video goes in by address or as a file, and the list of jobs under it keeps itself fresh.
+// The start: one video goes in by address or as a file.
 "use strict";
 (() => {
-  const { byId, el, call, json, post, Problem } = Reelscope;
-  const LIST_MS = 3000, PAGE = 50, SURE_MS = 4000;
+  const { byId, el, json, post, Problem } = Reelscope;
   const GROUPS = { time: "Structure", picture: "Picture", people: "People", words: "Words", sound: "Sound",
     told: "Descriptions", other: "Others" };
   let file = null, running = null, health = null;
@@ -48,11 +47,13 @@
   }
 
   function groups() {
+    const unwanted = new Set(checkboxes().filter((box) => !box.checked).map((box) => box.value));
     const names = Object.keys(health.analyzers), boxes = new Map(Object.keys(GROUPS).map((group) => [group, []]));
     for (const name of Reelscope.ordered(names)) {
       const { title, group } = Reelscope.analyzer(name), { state, reason } = health.analyzers[name];
       const off = state === "skipped" || state === "failed";
-      const box = el("input", { type: "checkbox", name: "analyzer", value: name, checked: !off, disabled: off });
+      const box = el("input", { type: "checkbox", name: "analyzer", value: name, disabled: off,
+        checked: !off && !unwanted.has(name) });
       box.addEventListener("change", count);
       boxes.get(group).push(el("label", { className: off ? "off" : "", title: reason || name }, box,
         el("span", {}, title, off ? el("small", { textContent: reason || state }) : null)));
@@ -101,12 +102,22 @@
     field.focus();
   }
 
+  let sent = { what: "", key: "" };
+
+  /** The same for the same request, so that one whose answer was lost makes no second job when it is sent again. */
+  function keyOf(...what) {
+    const text = JSON.stringify(what);
+    if (sent.what !== text) sent = { what: text, key: Reelscope.newKey() };
+    return sent.key;
+  }
+
   async function sendUrl(url, names) {
     const body = { tiktok_url: url, ...(names.length ? { analyzers: names } : {}) };
-    return (await post("/v1/jobs", body, { "Idempotency-Key": Reelscope.newKey() })).json();
+    return (await post("/v1/jobs", body, { "Idempotency-Key": keyOf(url, names) })).json();
   }
 
   function sendFile(names) {
+    const key = keyOf(file.name, file.size, file.lastModified, names);
     const form = new FormData(), began = performance.now(), bar = byId("upload-bar").parentElement;
     if (names.length) form.append("analyzers", names.join(",")); // before the file, so that it is read first
     form.append("file", file, file.name);
@@ -114,7 +125,7 @@
     byId("stop").hidden = false;
     byId("stop").focus();
     Reelscope.say(`Uploading ${file.name}`);
-    running = Reelscope.upload("/v1/jobs", form, Reelscope.newKey(), (sent, total) => {
+    running = Reelscope.upload("/v1/jobs", form, key, (sent, total) => {
       const percent = Math.floor((sent / total) * 100), left = (performance.now() - began) / 1000 * (total / sent - 1);
       byId("upload-bar").style.width = `${percent}%`;
       bar.setAttribute("aria-valuenow", String(percent));
@@ -134,114 +145,6 @@
     if (!sending) {
       byId("uploading").hidden = true;
       byId("stop").hidden = true;
-    }
-  }
-
-  // Jobs ------------------------------------------------------------------------------------------------------------
-
-  const rows = new Map(); // by the job's id: its element, and the text of the job that is drawn
-
-  function row(job) {
-    const known = rows.get(job.id), text = JSON.stringify(job) + Reelscope.when(job.created_at);
-    if (known && known.text === text) return known.node;
-    const node = known ? known.node : el("li", { className: "job-row" });
-    const name = Reelscope.nameOf(job), ended = Reelscope.ENDED.has(job.state);
-    const percent = Math.round(Reelscope.share(job) * 100), had = node.contains(document.activeElement);
-    const state = job.state === "running" || job.state === "fetching" ? `${Reelscope.STATES[job.state]} ${percent} %`
-      : job.state === "queued" && job.position ? `Waiting, ${job.position} before it` : Reelscope.STATES[job.state];
-    const failed = Object.values(job.analyzers).filter((one) => one.status === "failed").length;
-    node.replaceChildren(
-      el("span", { className: `pill ${job.state}`, textContent: state }),
-      el("a", { className: "job-name", href: job.links.page, textContent: name, title: job.source }),
-      el("span", { className: "job-note", textContent: job.error ? Reelscope.problemTitle(job.error.code)
-        : failed ? `${failed} analyzer${failed > 1 ? "s" : ""} failed` : job.based_on ? "run again" : "" }),
-      el("span", { className: "job-length", textContent: Reelscope.length(job.duration_s) }),
-      el("time", { className: "job-when", dateTime: job.created_at, textContent: Reelscope.when(job.created_at),
-        title: new Date(job.created_at).toLocaleString() }),
-      ended ? remover(job, name) : stopper(job, name));
-    if (!ended) node.append(el("span", { className: "job-bar", style: { width: `${percent}%` }, "aria-hidden": "true" }));
-    if (had) node.querySelector("button").focus();
-    rows.set(job.id, { node, text });
-    return node;
-  }
-
-  function stopper(job, name) {
-    const button = el("button", { type: "button", textContent: "Cancel", "aria-label": `Cancel ${name}` });
-    button.addEventListener("click", () => remove(job));
-    return button;
-  }
-
-  /** Deletes on the second press: the report goes for good. */
-  function remover(job, name) {
-    const button = el("button", { type: "button", textContent: "Delete", "aria-label": `Delete ${name}` });
-    let sure = false;
-    button.addEventListener("click", () => {
-      if (sure) return remove(job);
-      sure = true;
-      button.classList.add("sure");
-      button.textContent = "Really?";
-      button.setAttribute("aria-label", `Press again to delete ${name} for good`);
-      setTimeout(() => button.isConnected && button.replaceWith(remover(job, name)), SURE_MS);
-    });
-    return button;
-  }
-
-  async function remove(job) {
-    try {
-      await call(job.links.self, { method: "DELETE" });
-    } catch (error) {
-      byId("past-wrong").textContent = message(error);
-      return;
-    }
-    Reelscope.say(Reelscope.ENDED.has(job.state) ? "Deleted" : "Cancelled");
-    byId("past-title").focus();
-    await refresh();
-  }
-
-  let listed = [], next = null;
-
-  async function refresh() {
-    const first = await (Reelscope.setClock(await call(`/v1/jobs?limit=${PAGE}`))).json();
-    const fresh = new Set(first.jobs.map((job) => job.id)), last = first.jobs.at(-1);
-    const older = first.next === null ? [] // what "Older jobs" has brought stays under what is new
-      : listed.filter((job) => !fresh.has(job.id) && job.created_at <= last.created_at);
-    if (!older.length) next = first.next;
-    list([...first.jobs, ...older]);
-  }
-
-  async function older() {
-    const page = await json(`/v1/jobs?limit=${PAGE}&before=${encodeURIComponent(next)}`);
-    const from = listed.length;
-    next = page.next;
-    list([...listed, ...page.jobs]);
-    byId("jobs").children[from]?.querySelector("a").focus();
-  }
-
-  function list(jobs) {
-    listed = jobs;
-    const there = new Set(jobs.map((job) => job.id));
-    for (const [id, { node }] of rows) if (!there.has(id)) { node.remove(); rows.delete(id); }
-    jobs.map(row).forEach((node, at) => {
-      if (byId("jobs").children[at] !== node) byId("jobs").insertBefore(node, byId("jobs").children[at] || null);
-    });
-    byId("none").hidden = jobs.length > 0;
-    byId("more").hidden = next === null;
-    byId("past-wrong").textContent = "";
-  }
-
-  /** Looks again while something moves and somebody looks. */
-  async function keepFresh() {
-    for (;;) {
-      try {
-        if (!document.hidden) {
-          await refresh(); // first, as it asks for the key where one is needed
-          if (!health || health.status !== "ok") await look();
-        }
-      } catch (error) {
-        byId("past-wrong").textContent = message(error);
-      }
-      const moves = listed.some((job) => !Reelscope.ENDED.has(job.state));
-      await new Promise((resolve) => setTimeout(resolve, moves || !health ? LIST_MS : 4 * LIST_MS));
     }
   }
 
@@ -273,9 +176,6 @@
     byId("file").focus();
   });
   byId("stop").addEventListener("click", () => running?.abort());
-  byId("more").addEventListener("click", () => older().catch((error) => {
-    byId("past-wrong").textContent = message(error);
-  }));
   for (const button of document.querySelectorAll("[data-check]")) {
     button.addEventListener("click", () => {
       for (const box of checkboxes()) box.checked = button.dataset.check === "all";
@@ -285,5 +185,5 @@
   window.addEventListener("beforeunload", (event) => { if (running) event.preventDefault(); });
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   dropping();
-  keepFresh();
+  Reelscope.keepFresh(async () => { if (!health || health.status !== "ok") await look(); });
 })();

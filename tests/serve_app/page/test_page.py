@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -19,13 +18,22 @@ from serve_app.exports import EXPORTS
 from tests.media.encode import write_clip
 from tests.media.patterns import moving_pattern, tone
 from tests.serve_app.documents import document, everything, result
+from tests.serve_app.page.browser import (
+    NEEDED,
+    Browser,
+    browsing,
+    contrast,
+    fits,
+    focused,
+    luminance,
+    opened,
+    press,
+    tab_to,
+)
 from tests.serve_app.page.fake_service import ScriptedService, made_job
-from tests.serve_app.page.serving import CHROMEDRIVER, CHROMIUM, Browser, Serving, browsing
+from tests.serve_app.page.serving import Serving
 
-pytestmark = [
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium"),
-    pytest.mark.skipif(not CHROMEDRIVER.exists(), reason="needs Debian's package chromium-driver"),
-]
+pytestmark = NEEDED
 
 KEY = "open sesame, said the reel"
 DURATION_S = 24.0
@@ -84,40 +92,6 @@ def done(service: ScriptedService) -> str:
     job = made_job(source="Ein Clip.mp4", media_kept=True, duration_s=DURATION_S, video=REPORT.video)
     service.jobs.add(job)
     return job.links.page
-
-
-def opened(browser: Browser, url: str) -> None:
-    """Open a finished job and wait for its timeline."""
-    browser.driver.get(url)
-    browser.until("no timeline", lambda: browser.js("return document.documentElement.dataset.ready === 'yes'"))
-    browser.until("no video", lambda: browser.js("return document.querySelector('video').readyState >= 2"))
-
-
-def fits(browser: Browser) -> bool:
-    return bool(browser.js("return document.documentElement.scrollWidth <= innerWidth"))
-
-
-def focused(browser: Browser) -> str:
-    """Id, or class and text, of what has the focus; it must be seen to have it."""
-    found = browser.js("""
-        const at = document.activeElement, style = getComputedStyle(at);
-        return [at.id || at.className || at.tagName, at === document.body || style.outlineStyle !== "none"
-          || at.tabIndex === -1, at.matches(":focus-visible")];
-    """)
-    assert found[1], f"{found[0]} does not show its focus"
-    return str(found[0])
-
-
-def press(browser: Browser, *keys: str) -> None:
-    ActionChains(browser.driver).send_keys(*keys).perform()
-
-
-def tab_to(browser: Browser, wanted: str, most: int = 40) -> None:
-    for _ in range(most):
-        press(browser, Keys.TAB)
-        if focused(browser) == wanted:
-            return
-    raise AssertionError(f"{wanted} is not reached by {most} tabs")
 
 
 def test_a_chosen_file_is_analyzed_before_ones_eyes(
@@ -286,22 +260,6 @@ def test_the_dark_has_its_colours_and_text_can_be_read(browser: Browser, serving
             browser.scheme(scheme)
             for selector, ground in ((".soft, .chips", "body"), (".mark", "body"), ("h1, h2", ".card")):
                 assert contrast(browser, selector, ground) >= 4.5, (path, scheme, selector)
-
-
-def luminance(color: str) -> float:
-    """Relative luminance (WCAG 2) of `rgb(...)`."""
-    parts = np.array([float(part) for part in color.strip("rgba()").split(",")[:3]]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def contrast(browser: Browser, text: str, ground: str) -> float:
-    colors = browser.js(
-        "return [getComputedStyle(document.querySelector(arguments[0])).color, "
-        "getComputedStyle(document.querySelector(arguments[1])).backgroundColor]", text, ground,
-    )  # fmt: skip
-    low, high = sorted(luminance(color) for color in colors)
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_a_job_that_does_not_succeed_says_why_and_what_to_do(

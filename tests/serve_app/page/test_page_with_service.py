@@ -10,12 +10,10 @@ from pipeline.registry import discover
 from pipeline.settings import Settings
 from serve_app.api.application import create_app
 from serve_app.service import Service
-from tests.serve_app.page.serving import CHROMEDRIVER, CHROMIUM, Serving, browsing
+from tests.serve_app.page.browser import NEEDED, browsing
+from tests.serve_app.page.serving import Serving
 
-pytestmark = [
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium"),
-    pytest.mark.skipif(not CHROMEDRIVER.exists(), reason="needs Debian's package chromium-driver"),
-]
+pytestmark = NEEDED
 
 RUNNING = {"cut_analysis", "color_analysis"}
 LOAD_S = 60.0
@@ -35,9 +33,8 @@ def test_a_video_goes_from_the_form_to_its_timeline_and_is_deleted(clip: Path, t
         assert len(browser.texts("#gutter .lane.ok")) == 2
         browser.until("no video", lambda: browser.js("return document.querySelector('video').readyState >= 2"))
         assert browser.js("return document.querySelector('video').duration") == pytest.approx(3.0, abs=0.2)
-        shots = "document.querySelector(\"button[aria-label='Run Colour again']\")"
         job = browser.driver.current_url
-        browser.js(f"{shots}.click()")
+        browser.js("document.querySelector(\"button[aria-label='Run Colour again']\").click()")
         browser.until("no other job", lambda: browser.driver.current_url != job)
         browser.until("no timeline", lambda: browser.js(ready), LOAD_S)
         browser.driver.get(f"{serving.url}/")
