@@ -217,9 +217,9 @@ class JobEvent:
     Args:
         type: ``job`` (its state has changed, or it is known what runs: data is the `Job`), ``progress`` (data:
             ``{"analyzers": {name: {"done_s", "total_s"}}}``, those that moved; while a post is fetched also
-            ``fetched_bytes`` and ``fetch_bytes``, as in the `Job`), ``analyzer.completed`` (ok or skipped: data is the `AnalyzerResult`),
-            ``analyzer.failed`` (the same), ``done`` (the job has ended in whatever way: data is the `Job`); nothing
-            follows it.
+            ``fetched_bytes`` and ``fetch_bytes``, as in the `Job`), ``analyzer.completed`` (ok or skipped: data is the
+            `AnalyzerResult`), ``analyzer.failed`` (the same), ``done`` (the job has ended in whatever way: data is the
+            `Job`); nothing follows it.
         data: JSON values.
         id: counts up from 1 within the job; None for progress, which is not kept and not sent again.
     """
