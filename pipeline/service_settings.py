@@ -107,4 +107,6 @@ class AccessSettings(BaseModel):
     keys: dict[str, KeySettings] = Field(default_factory=dict, description="API keys by the name of their owner")
     cors_origins: list[str] = Field(default_factory=list, description="origins of other pages that may call; none")
     webhook_hosts: list[str] = Field(default_factory=list, description="hosts that webhooks may go to; none")
-    webhook_secret: str | None = Field(default=None, description="signs webhooks; without it there are none")
+    webhook_secret: str | None = Field(
+        default=None, description="signs webhooks: whsec_ and base64 (docs/client.md); without it there are none"
+    )
