@@ -433,6 +433,8 @@ class _Run:
 
     def final_facts(self) -> VideoFacts:
         """The facts with what only decoding could tell."""
+        if not self._stats.passes:
+            return self._facts
         found: dict[str, Any] = {"bad_packets": self._stats.bad_packets, "lost": list(self._stats.lost)}
         if self._stats.frames:
             found["frames"] = self._stats.frames

@@ -121,10 +121,12 @@ def run(settings: Settings, tell: Callable[[str], None]) -> None:
         PlanError: Ray or the analyzers cannot be started; the message says what to do.
     """
     from serve_app.api.access import check_binding
+    from serve_app.service import lock_folder
 
     check_binding(settings)
     host, port = settings.serve.host, settings.serve.port
     _check_free(host, port)
+    lock_folder(settings.data_dir, 0.0).close()
     stop = threading.Event()
     owns_ray = not ray.is_initialized()
     tell(f"starting Ray and {sum(1 for _ in _wanted(settings))} analyzers; the first time takes a minute")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import time
 from collections.abc import Collection
 from importlib.metadata import version
-from typing import Final, Literal
+from pathlib import Path
+from typing import IO, Final, Literal
 
 from actors.monitor import GpuMonitor
-from pipeline.errors import ReelscopeError
+from pipeline.errors import PlanError, ReelscopeError
 from pipeline.settings import Settings
 from serve_app.fetch import Fetcher
 from serve_app.jobs.service import JobService
@@ -17,6 +20,8 @@ from serve_app.metrics import ray_metrics
 from serve_app.schemas import GpuState, Health
 from serve_app.session import Session
 
+LOCK_S: Final = 30.0
+"""How long a service that is replaced may take to let go of its data folder."""
 COUNTS_S_MAX: Final = 0.005
 """How long `health` waits for the store; whoever watches a service asks it every few seconds."""
 
@@ -41,6 +46,7 @@ class Service:
         self.trouble: str | None = None
         self._version = version("reelscope")
         self._gpus: list[str] = []
+        self._lock: IO[str] | None = None
         self._counts: dict[str, int] | None = None
         self._counting: asyncio.Future[dict[str, int]] | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -51,7 +57,12 @@ class Service:
         return self.session.selection.names
 
     async def start(self) -> None:
-        """Open the store, and begin to load the analyzers."""
+        """Open the store, and begin to load the analyzers.
+
+        Raises:
+            PlanError: another service has the data folder, or the store cannot be opened.
+        """
+        self._lock = await asyncio.to_thread(lock_folder, self.settings.data_dir, LOCK_S)
         self._gpus = await asyncio.to_thread(GpuMonitor.names)
         await self.jobs.start()
         self._loading = asyncio.ensure_future(self._load())
@@ -83,6 +94,8 @@ class Service:
         await self.jobs.drain(self.settings.serve.drain_s)
         await self.jobs.close()
         await self.session.close()
+        if self._lock is not None:
+            self._lock.close()
 
     async def health(self) -> Health:
         """What is loaded, and what it is busy with."""
@@ -120,6 +133,32 @@ class Service:
     async def metrics(self) -> str:
         """Ray's metrics of every node that answers, in Prometheus's text format."""
         return await ray_metrics()
+
+
+def lock_folder(folder: Path, wait_s: float) -> IO[str]:
+    """Have a data folder to oneself, as long as the answer is open: two services would take each other's jobs over.
+
+    Raises:
+        PlanError: another process has it, also after `wait_s`; or it cannot be written.
+    """
+    deadline_s = time.monotonic() + wait_s
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "service.lock").open("w")
+    except OSError as error:
+        raise PlanError(
+            f"the data folder {folder} cannot be written: {error.strerror}; choose another data_dir"
+        ) from None
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                file.close()
+                detail = f"another service has the data folder {folder}; stop it, or choose another with --data-dir"
+                raise PlanError(detail) from None
+            time.sleep(0.2)
 
 
 def _gpus(names: list[str]) -> list[GpuState]:

@@ -48,7 +48,8 @@
 
   /** A key for Idempotency-Key: sending the same request again, after a lost answer, makes no second job. */
   function newKey() {
-    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
   // Signing in ------------------------------------------------------------------------------------------------------

@@ -47,12 +47,14 @@
     const bytes = job.fetch_bytes ? `${Reelscope.bytes(job.fetched_bytes || 0)} of ${Reelscope.bytes(job.fetch_bytes)}`
       : job.fetched_bytes ? Reelscope.bytes(job.fetched_bytes) : "";
     const text = {
-      queued: job.position ? `Waiting: ${job.position} job${job.position > 1 ? "s" : ""} before it` : "Waiting to begin",
+      queued: job.position ? `Waiting: ${job.position} job${job.position > 1 ? "s" : ""} before it`
+        : "Waiting to begin",
       fetching: `Fetching the post${bytes ? `: ${bytes}` : ""}`,
       running: all ? `Analyzing: ${done} of ${all} analyzers done` : "Reading the video",
     }[job.state];
     byId("hint").textContent = job.state === "queued" ? "This page goes on by itself; you may also leave and come back."
-      : job.state === "running" && done ? "What is found shows here at once; the timeline follows when all have ended." : "";
+      : job.state === "running" && done ? "What is found shows here at once; the timeline follows when all have ended."
+        : "";
     byId("hint").hidden = !byId("hint").textContent;
     if (!text) return;
     byId("progress-title").textContent = text;
@@ -62,7 +64,8 @@
     byId("whole").firstElementChild.style.width = known ? `${percent}%` : "";
     if (known) byId("whole").setAttribute("aria-valuenow", String(percent));
     else byId("whole").removeAttribute("aria-valuenow");
-    document.title = `${job.state === "queued" ? STATES.queued : `${percent} %`} · ${Reelscope.nameOf(job)} · Reelscope`;
+    const far = job.state === "queued" ? STATES.queued : `${percent} %`;
+    document.title = `${far} · ${Reelscope.nameOf(job)} · Reelscope`;
     if (performance.now() - said < SAY_MS) return;
     said = performance.now();
     Reelscope.say(text);
@@ -93,7 +96,8 @@
     if (type === "job") render(data);
     else if (type === "done") job = data;
     else if (type === "progress") {
-      if (data.fetched_bytes !== undefined) Object.assign(job, { fetched_bytes: data.fetched_bytes, fetch_bytes: data.fetch_bytes });
+      const { fetched_bytes, fetch_bytes } = data;
+      if (fetched_bytes !== undefined) Object.assign(job, { fetched_bytes, fetch_bytes });
       for (const [name, { done_s, total_s }] of Object.entries(data.analyzers)) {
         Reelscope.setProgress(name, done_s, total_s);
         if (job.analyzers[name]) job.analyzers[name].done_s = done_s;
@@ -103,7 +107,7 @@
       Reelscope.setResult(data);
       if (data.status === "ok") {
         json(`${path}/lanes/${number}`).then(Reelscope.setLane, (error) => {
-          if (!(error instanceof Problem)) throw error; // else the row stays without its lane until the timeline is there
+          if (!(error instanceof Problem)) throw error; // else the row has no lane until the timeline is there
         });
       }
       if (job.analyzers[data.name]) job.analyzers[data.name].status = data.status;
@@ -263,7 +267,9 @@
       }
       act(remove, async () => { await call(path, { method: "DELETE" }); location.assign("/"); });
     });
-    for (const link of menu.querySelectorAll("[data-format]")) link.href = `${path}/result?format=${link.dataset.format}`;
+    for (const link of menu.querySelectorAll("[data-format]")) {
+      link.href = `${path}/result?format=${link.dataset.format}`;
+    }
     document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
     menu.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !menu.open) return;

@@ -24,7 +24,8 @@
 
   /** Names in the order of the timeline. */
   function ordered(names) {
-    const known = Object.keys(words.analyzers), place = (name) => (name in words.analyzers ? known.indexOf(name) : known.length);
+    const known = Object.keys(words.analyzers);
+    const place = (name) => (name in words.analyzers ? known.indexOf(name) : known.length);
     return [...names].sort((a, b) => place(a) - place(b));
   }
 

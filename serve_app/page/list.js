@@ -30,7 +30,9 @@
       el("time", { className: "job-when", dateTime: job.created_at, textContent: Reelscope.when(job.created_at),
         title: new Date(job.created_at).toLocaleString() }),
       ended ? remover(job, name) : stopper(job, name));
-    if (!ended) node.append(el("span", { className: "job-bar", style: { width: `${percent}%` }, "aria-hidden": "true" }));
+    if (!ended) {
+      node.append(el("span", { className: "job-bar", style: { width: `${percent}%` }, "aria-hidden": "true" }));
+    }
     if (had) node.querySelector(had).focus();
     rows.set(job.id, { node, text });
     return node;

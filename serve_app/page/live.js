@@ -46,7 +46,8 @@
     row.fill.style.width = `${share * 100}%`;
     row.track.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     row.node.classList.toggle("works", share > 0);
-    row.state.textContent = share >= 1 ? "sums up" : share > 0 ? `${clock(done_s, 0)} of ${clock(total_s, 0)}` : "waits";
+    row.state.textContent = share >= 1 ? "sums up"
+      : share > 0 ? `${clock(done_s, 0)} of ${clock(total_s, 0)}` : "waits";
   }
 
   /** An `AnalyzerResult` in place of the progress; what it found comes with `setLane`. */

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from pipeline.registry import discover
+from serve_app.service import lock_folder
 from tests.media.encode import write_clip
 from tests.media.patterns import moving_pattern, tone
 
@@ -180,3 +181,13 @@ def _serve(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+def test_a_data_folder_belongs_to_one_service(tmp_path: Path) -> None:
+    held = lock_folder(tmp_path, 0.0)
+    done = _serve("--port", str(free_port()), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "another service has the data folder" in done.stderr
+    held.close()
+    lock_folder(tmp_path, 0.0).close()
