@@ -10,7 +10,7 @@ import hashlib
 import html
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,8 @@ from serve_app.report_lanes import LANES
 
 FOLDER: Final = Path(__file__).parent
 PLOTLY: Final = "plotly.js"
+PACKING: Final = 6
+"""Level of gzip. 9 takes more than twice as long and saves 0.2 %."""
 SCRIPT_TYPE: Final = "text/javascript; charset=utf-8"
 STYLE_TYPE: Final = "text/css; charset=utf-8"
 HTML_TYPE: Final = "text/html; charset=utf-8"
@@ -43,15 +45,18 @@ class Asset:
 
     Args:
         content: its bytes.
-        packed: the same, compressed by gzip.
         media_type: with the charset of text.
         version: of its content, for its address and its ETag.
     """
 
     content: bytes
-    packed: bytes
     media_type: str
     version: str
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The content compressed by gzip, once it is asked for: plotly's script takes a while."""
+        return gzip.compress(self.content, PACKING, mtime=0)
 
 
 @cache
@@ -85,7 +90,7 @@ def document(name: str) -> Asset:
 
 def _asset(text: str, media_type: str) -> Asset:
     content = text.encode()
-    return Asset(content, gzip.compress(content, mtime=0), media_type, hashlib.sha256(content).hexdigest()[:16])
+    return Asset(content, media_type, hashlib.sha256(content).hexdigest()[:16])
 
 
 def _downloads() -> str:

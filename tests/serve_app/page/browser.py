@@ -22,7 +22,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
 CHROMEDRIVER: Final = Path("/usr/bin/chromedriver")
-PATIENCE_S: Final = 15.0
+PATIENCE_S: Final = 30.0
 LOCAL: Final = {"data", "blob", "chrome", "chrome-extension", "chrome-untrusted", "devtools", "about"}
 """Schemes that leave the browser alone with itself."""
 NEEDED: Final = [
