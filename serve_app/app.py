@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import ray
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.serve.config import HTTPOptions
+from ray.serve.schema import LoggingConfig
 
 from cluster.boot import boot
 from pipeline.errors import PlanError, ReelscopeError, UsageError
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 NAME: Final = "reelscope"
+SWITCH_S: Final = 0.001
+"""How long a thread of the replica keeps the interpreter while another waits. Python's 5 ms add up where Ray Data has
+several threads for each video."""
+OWN_ACCESS_LOG: Final = LoggingConfig(enable_access_log=False)
+"""serve_app.api.logs writes one line per request; Serve would write two more."""
 OTHER_REQUESTS_MAX: Final = 256
 """Requests beside event streams that the replica works at together: uploads above all."""
 QUEUED_REQUESTS_MAX: Final = 512
@@ -66,6 +73,7 @@ class Ingress:
         from serve_app.service import Service
 
         log_to(_log_file(settings))
+        sys.setswitchinterval(SWITCH_S)
         self._settings = settings
         self._service = Service(settings)
 
@@ -105,6 +113,7 @@ def build(args: AppArgs) -> serve.Application:
         graceful_shutdown_timeout_s=settings.serve.drain_s + DRAIN_EXTRA_S,
         graceful_shutdown_wait_loop_s=0.5,
         ray_actor_options={"num_cpus": 0},
+        logging_config=OWN_ACCESS_LOG,
     )(serve.ingress()(Ingress))
     return deployment.bind(settings)
 
@@ -138,6 +147,7 @@ def run(settings: Settings, tell: Callable[[str], None]) -> None:
         serve.start(
             proxy_location="HeadOnly",
             http_options=HTTPOptions(host=host, port=port, request_timeout_s=None, keep_alive_timeout_s=75),
+            logging_config=OWN_ACCESS_LOG,
         )
         handle = serve.run(build(AppArgs(settings=settings.model_dump())), name=NAME, route_prefix="/")
         trouble = _until(handle.trouble.remote(), stop)

@@ -22,8 +22,8 @@ from serve_app.session import Session
 
 LOCK_S: Final = 30.0
 """How long a service that is replaced may take to let go of its data folder."""
-COUNTS_S_MAX: Final = 0.005
-"""How long `health` waits for the store; whoever watches a service asks it every few seconds."""
+COUNTS_KEPT_S: Final = 1.0
+"""How old the numbers of jobs in `health` may be: the store may be busy with a result, and watchers ask often."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class Service:
         self._version = version("reelscope")
         self._gpus: list[str] = []
         self._lock: IO[str] | None = None
-        self._counts: dict[str, int] | None = None
-        self._counting: asyncio.Future[dict[str, int]] | None = None
+        self._counts: dict[str, int] = {}
+        self._counted_s = -COUNTS_KEPT_S
         self._loading: asyncio.Task[None] | None = None
 
     @property
@@ -118,16 +118,10 @@ class Service:
         )
 
     async def _job_counts(self) -> dict[str, int]:
-        """Jobs by state; as they were a moment ago while the store is busy with a result, or closed."""
-        if self.state == "stopping":
-            return self._counts or {}
-        if self._counting is None:
-            self._counting = asyncio.ensure_future(self.jobs.counts())
-        done, _ = await asyncio.wait({self._counting}, timeout=None if self._counts is None else COUNTS_S_MAX)
-        for task in done:
-            self._counting = None
-            self._counts = task.result()
-        assert self._counts is not None
+        """Jobs by state, at most `COUNTS_KEPT_S` old; the last ones once the service stops."""
+        now_s = time.monotonic()
+        if self.state != "stopping" and now_s - self._counted_s > COUNTS_KEPT_S:
+            self._counts, self._counted_s = await self.jobs.counts(), now_s
         return self._counts
 
     async def metrics(self) -> str:
