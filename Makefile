@@ -7,6 +7,8 @@ FULL := .venv-full
 UV := $(BIN)/uv pip install -q --python $(BIN)/python
 MEDIA := .cache/media
 SAMPLE := out/demo/reel.mp4
+# Files as a whole go to one process, and all that start Ray to the same one (tests/conftest.py).
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: demo serve test test-embedded test-full check format full bench bench-service bench-gpu bench-truth schema lock clean
 
@@ -26,7 +28,7 @@ test: test-embedded test-full
 
 test-embedded: $(VENV)/.dev
 	$(BIN)/reelscope models fetch
-	$(BIN)/python -m pytest --ignore tests/full
+	$(BIN)/python -m pytest --ignore tests/full $(PARALLEL)
 
 # The models of the full profile need torch (7 GB), which the embedded profile must work without: another environment.
 test-full: $(FULL)/.full

@@ -143,7 +143,7 @@ def run(settings: Settings, tell: Callable[[str], None]) -> None:
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: stop.set())
     try:
-        _quiet_serve()
+        _quiet()
         serve.start(
             proxy_location="HeadOnly",
             http_options=HTTPOptions(host=host, port=port, request_timeout_s=None, keep_alive_timeout_s=75),
@@ -218,6 +218,8 @@ def _dashboard() -> str:
     return f"http://{ray._private.worker._global_node.webui_url}"
 
 
-def _quiet_serve() -> None:
+def _quiet() -> None:
+    """Keep Ray's and Serve's remarks on their own workings out of the terminal; what is wrong comes as our errors."""
     for name in ("ray.serve", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    ray._private.worker.print_to_stdstream = lambda data, **_: logger.info("%s", " ".join(data["lines"]))

@@ -14,6 +14,19 @@ from tests.media.encode import write_clip
 from tests.media.patterns import moving_pattern, tone
 
 
+STARTS_RAY = ("tests/serve_app/test_app.py", "tests/test_measure.py")
+"""Files that start a Ray of their own, in another process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several processes: a file is not torn apart, and only one process starts Ray."""
+    files = {item: item.nodeid.partition("::")[0] for item in items}
+    with_ray = {file for item, file in files.items() if "ray_machine" in getattr(item, "fixturenames", ())}
+    with_ray |= {file for file in files.values() if file in STARTS_RAY}
+    for item, file in files.items():
+        item.add_marker(pytest.mark.xdist_group("ray" if file in with_ray else file))
+
+
 @pytest.fixture(autouse=True)
 def no_logged_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A record of level ERROR fails the test that caused it."""

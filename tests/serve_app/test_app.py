@@ -26,6 +26,7 @@ from tests.media.patterns import moving_pattern, tone
 ROOT = Path(__file__).resolve().parents[2]
 WANTED = ("cut_analysis", "color_analysis", "audio_analysis")
 START_S_MAX = 240
+MARK = "MARK_OF_THIS_TEST"
 
 
 def free_port() -> int:
@@ -55,7 +56,7 @@ class Serving:
                 [sys.executable, "-m", "serve_app.cli", "serve", "--config", str(self.config)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=inherited,
+                env=inherited | {MARK: str(folder)},
                 cwd=ROOT,
             )
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120, trust_env=False)
@@ -120,7 +121,7 @@ def test_the_service_from_start_to_stop_and_again(clip: Path, tmp_path: Path) ->
             if kind == "job" and data["state"] == "running":
                 break
         assert server.stop(signal.SIGTERM) == 0, server.log.read_text()
-    assert not _ray_processes(tmp_path), "nothing is left"
+    assert not _left_of(tmp_path), "nothing is left"
     with serving(tmp_path, roots) as server:
         assert server.http.get(f"/v1/jobs/{done}/result").json()["analyzers"]["cut_analysis"]["status"] == "ok"
         assert [data["state"] for kind, data in server.events(running) if kind == "done"] == ["done"]
@@ -149,10 +150,10 @@ def _upload(server: Serving, clip: Path) -> str:
     return str(answer.json()["id"])
 
 
-def _ray_processes(folder: Path) -> list[str]:
-    found = psutil.process_iter(["cmdline"])
-    lines = [" ".join(process.info["cmdline"] or ()) for process in found]
-    return [line for line in lines if "ServeReplica" in line or "ProxyActor" in line]
+def _left_of(folder: Path) -> list[psutil.Process]:
+    """Processes of the service that was started with this folder's settings."""
+    found = psutil.process_iter(["environ"])
+    return [process for process in found if str(folder) in str((process.info["environ"] or {}).get(MARK, ""))]
 
 
 def test_an_address_beyond_loopback_needs_a_key(tmp_path: Path) -> None:
