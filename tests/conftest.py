@@ -13,7 +13,6 @@ from pipeline.errors import NotApplicable
 from tests.media.encode import write_clip
 from tests.media.patterns import moving_pattern, tone
 
-
 STARTS_RAY = ("tests/serve_app/test_app.py", "tests/test_measure.py")
 """Files that start a Ray of their own, in another process."""
 
