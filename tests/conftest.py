@@ -5,25 +5,43 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from pipeline.errors import NotApplicable
 from tests.media.encode import write_clip
 from tests.media.patterns import moving_pattern, tone
 
-STARTS_RAY = ("tests/serve_app/test_app.py", "tests/test_measure.py")
-"""Files that start a Ray of their own, in another process."""
+STARTS_RAY = {
+    "tests/actors/test_placement.py",
+    "tests/actors/test_ray_path.py",
+    "tests/golden/test_every_analyzer.py",
+    "tests/serve_app/test_app.py",
+    "tests/test_measure.py",
+}
+
+
+class ByFile(LoadScopeScheduling):
+    """Where tests run in several processes: a file is not torn apart, and only one process starts Ray."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "ray" if file in STARTS_RAY else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """The plugin's hook."""
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several processes: a file is not torn apart, and only one process starts Ray."""
-    files = {item: item.nodeid.partition("::")[0] for item in items}
-    with_ray = {file for item, file in files.items() if "ray_machine" in getattr(item, "fixturenames", ())}
-    with_ray |= {file for file in files.values() if file in STARTS_RAY}
-    for item, file in files.items():
-        item.add_marker(pytest.mark.xdist_group("ray" if file in with_ray else file))
+    """The list of files must stay whole."""
+    files = {item.nodeid.partition("::")[0] for item in items if "ray_machine" in getattr(item, "fixturenames", ())}
+    missing = sorted(file for file in files - STARTS_RAY if not file.startswith("tests/full/"))
+    assert not missing, f"add to STARTS_RAY: {missing}"
 
 
 @pytest.fixture(autouse=True)
