@@ -124,15 +124,20 @@ async def get_job(request: Request, job_id: JobId, known: Known) -> Job:
     tags=["jobs"],
     response_model=Job,
     responses={
-        200: answer("it was running or waiting, and is cancelled", json_content("Job", JOB)),
+        200: answer("it was running or waiting, and is cancelled; or `keep`, as it is", json_content("Job", JOB)),
         204: {"description": "it had ended, and is deleted with its report and video"},
         **problems(*WITH_CALLER, "not_found", "invalid_request"),
     },
 )
-async def delete_job(request: Request, job_id: JobId, known: Known) -> Job | Response:
-    """Cancel a job that has not ended; delete one that has."""
+async def delete_job(
+    request: Request,
+    job_id: JobId,
+    known: Known,
+    keep: Annotated[bool, Query(description="only cancel: a job that has ended stays as it is")] = False,
+) -> Job | Response:
+    """Cancel a job that has not ended; delete one that has, unless `keep`."""
     service: ServiceLike = request.app.state.service
-    cancelled = await service.jobs.cancel(job_id, known.owner)
+    cancelled = await service.jobs.cancel(job_id, known.owner, keep=keep)
     return Response(status_code=204) if cancelled is None else cancelled
 
 
@@ -250,7 +255,6 @@ async def _report_of(jobs: Jobs, job: Job, owner: str) -> VideoReport:
 async def _stop(jobs: Jobs, job_id: str, owner: str) -> None:
     """Cancel a job that nobody waits for any more. One that has ended meanwhile is kept."""
     try:
-        if (await jobs.get(job_id, owner)).state not in ENDED:
-            await jobs.cancel(job_id, owner)
+        await jobs.cancel(job_id, owner, keep=True)
     except Problem:  # somebody has deleted it
         return

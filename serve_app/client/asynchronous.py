@@ -223,14 +223,8 @@ class AsyncClient:
         return await self._download(operations.MEDIA, job_id, Path(path))
 
     async def cancel(self, job_id: str) -> Job:
-        """Stop a job that waits or runs, and free what it holds; one that has ended stays as it is.
-
-        One that ends in the moment between the look and the stop is deleted: the service has one verb for both.
-        """
-        job = await self.job(job_id)
-        if job.state in ENDED:
-            return job
-        return await self._connection.ask(operations.END, {"job_id": job_id}) or job
+        """Stop a job that waits or runs, and free what it holds; one that has ended stays as it is."""
+        return await self._connection.get(operations.END, {"job_id": job_id}, params={"keep": True})
 
     async def delete(self, job_id: str) -> None:
         """Stop a job if it runs, and delete it with its report and video."""

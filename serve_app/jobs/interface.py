@@ -108,10 +108,10 @@ class Jobs(Protocol):
     async def wait(self, job_id: str, owner: str) -> Job:
         """The job when it has ended. Raises `Problem` not_found; stopping: the service ends before the job."""
 
-    async def cancel(self, job_id: str, owner: str) -> Job | None:
+    async def cancel(self, job_id: str, owner: str, *, keep: bool = False) -> Job | None:
         """Stop a job that runs or waits (it becomes ``cancelled``, and what it held is freed when this returns);
-        delete one that has ended, with its report and media (None). One that ends by itself in that moment stays.
-        Raises `Problem` not_found."""
+        delete one that has ended, with its report and media (None), or leave it as it is (`keep`). One that ends by
+        itself in that moment stays. Raises `Problem` not_found."""
 
     async def report(self, job_id: str, owner: str) -> VideoReport:
         """Raises `Problem` not_found, job_not_done, job_ended."""

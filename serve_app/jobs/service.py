@@ -337,11 +337,11 @@ class JobService:
 
     # --- ending ---
 
-    async def cancel(self, job_id: str, owner: str) -> Job | None:
+    async def cancel(self, job_id: str, owner: str, *, keep: bool = False) -> Job | None:
         """See `Jobs.cancel`. A job that ends in the moment in which it is cancelled stays, as it has ended."""
-        return await self._whole(self._cancel(job_id, owner))
+        return await self._whole(self._cancel(job_id, owner, keep))
 
-    async def _cancel(self, job_id: str, owner: str) -> Job | None:
+    async def _cancel(self, job_id: str, owner: str, keep: bool) -> Job | None:
         backend = self._backend
         was_ended = (await self._found(job_id, owner)).row.state in ENDED
         async with self._turn:
@@ -351,7 +351,7 @@ class JobService:
             if won:
                 task.cancel()
             await asyncio.wait([task])
-        if was_ended:
+        if was_ended and not keep:
             await backend.delete(job_id)
             return None
         if won:

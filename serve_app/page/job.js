@@ -258,7 +258,7 @@
 
   function actions() {
     const cancel = byId("cancel"), remove = byId("delete"), menu = byId("downloads");
-    cancel.addEventListener("click", () => act(cancel, () => call(path, { method: "DELETE" })));
+    cancel.addEventListener("click", () => act(cancel, () => call(`${path}?keep=true`, { method: "DELETE" })));
     remove.addEventListener("click", () => {
       if (remove.classList.toggle("sure")) {
         remove.textContent = "Delete for good?";

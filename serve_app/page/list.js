@@ -61,8 +61,8 @@
 
   async function remove(job) {
     try {
-      await call(job.links.self, { method: "DELETE" });
       const gone = Reelscope.ENDED.has(job.state);
+      await call(`${job.links.self}?keep=${!gone}`, { method: "DELETE" });
       if (gone) listed = listed.filter((one) => one.id !== job.id);
       Reelscope.say(gone ? "Deleted" : "Cancelled");
       byId("past-title").focus();

@@ -134,9 +134,11 @@ class PlayedJobs:
             continue
         return self.jobs[job_id]
 
-    async def cancel(self, job_id: str, owner: str) -> Job | None:
+    async def cancel(self, job_id: str, owner: str, *, keep: bool = False) -> Job | None:
         job = await self.get(job_id, owner)
         if job.state in ENDED:
+            if keep:
+                return job
             del self.jobs[job_id]
             return None
         self._end(job_id, state="cancelled")

@@ -166,9 +166,11 @@ class FakeJobs:
             await asyncio.sleep(TICK_S)
         return self._record(job_id, owner).job
 
-    async def cancel(self, job_id: str, owner: str) -> Job | None:
+    async def cancel(self, job_id: str, owner: str, *, keep: bool = False) -> Job | None:
         record = self._record(job_id, owner)
         if record.job.state in ENDED:
+            if keep:
+                return record.job
             del self.records[job_id]
             return None
         self.cancelled.append(job_id)

@@ -111,6 +111,8 @@ async def test_a_running_job_is_cancelled_and_an_ended_one_deleted(world: World)
         await client.post("/v1/jobs", json=CLIP)
         cancelled = await client.delete("/v1/jobs/job1")
         assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+        kept = await client.delete("/v1/jobs/job1?keep=true")
+        assert (kept.status_code, kept.json()["state"]) == (200, "cancelled")
         deleted = await client.delete("/v1/jobs/job1")
         assert (deleted.status_code, deleted.content) == (204, b"")
         assert (await client.get("/v1/jobs/job1")).json()["code"] == "not_found"

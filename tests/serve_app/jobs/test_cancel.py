@@ -72,6 +72,15 @@ async def test_a_running_job_is_cancelled_and_what_it_held_is_free_at_once(
     assert none.value.code == "job_ended"
 
 
+async def test_a_job_that_has_ended_meanwhile_is_not_deleted_by_a_mere_cancel(serving: Services, tmp_path: Path) -> None:
+    service = await serving(settings_of(tmp_path))
+    job, _ = await service.submit(upload(tmp_path / "up"))
+    await ended(service, job.id)
+    kept = await service.cancel(job.id, "", keep=True)
+    assert kept is not None and kept.state == "done"
+    assert (await service.report(job.id, "")).analyzers
+
+
 async def test_a_job_that_has_ended_is_deleted_with_all_that_is_its_own(serving: Services, tmp_path: Path) -> None:
     service = await serving(settings_of(tmp_path))
     job, _ = await service.submit(upload(tmp_path / "up"))

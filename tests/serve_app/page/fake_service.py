@@ -141,9 +141,11 @@ class ScriptedJobs:
             pass
         return await self.get(job_id, owner)
 
-    async def cancel(self, job_id: str, owner: str) -> Job | None:
+    async def cancel(self, job_id: str, owner: str, *, keep: bool = False) -> Job | None:
         script = self._script(job_id, owner)
         if script.job.state in ENDED:
+            if keep:
+                return script.job
             del self._scripts[job_id]
             return None
         if script.task is not None:
