@@ -72,7 +72,7 @@ async def test_a_running_job_is_cancelled_and_what_it_held_is_free_at_once(
     assert none.value.code == "job_ended"
 
 
-async def test_a_job_that_has_ended_meanwhile_is_not_deleted_by_a_mere_cancel(serving: Services, tmp_path: Path) -> None:
+async def test_a_mere_cancel_does_not_delete_what_has_ended(serving: Services, tmp_path: Path) -> None:
     service = await serving(settings_of(tmp_path))
     job, _ = await service.submit(upload(tmp_path / "up"))
     await ended(service, job.id)
