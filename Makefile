@@ -7,7 +7,7 @@ FULL := .venv-full
 UV := $(BIN)/uv pip install -q --python $(BIN)/python
 MEDIA := .cache/media
 SAMPLE := out/demo/reel.mp4
-# Files as a whole go to one process, and all that start Ray to the same one (tests/conftest.py).
+# Files as a whole go to one process, and all that start Ray or fill the machine to the same one (tests/conftest.py).
 PARALLEL := -n logical --maxprocesses 4 --dist loadscope
 
 .PHONY: demo serve test test-embedded test-full check format full bench bench-service bench-gpu bench-truth schema lock clean

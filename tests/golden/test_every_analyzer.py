@@ -21,6 +21,8 @@ from tests.media.reel import sample_reel
 from tests.media.scenes import noise_frame
 from tests.support import content
 
+pytestmark = pytest.mark.timeout(900)  # the first test makes thirteen reports
+
 MIB = 1024 * 1024
 NO_WEIGHTS = {"blip2", "qwen2_vl_temporal", "video_llava"}
 NEED_SOUND = {
