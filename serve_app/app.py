@@ -4,7 +4,7 @@
 application on a cluster that is there already.
 """
 
-from __future__ import annotations
+# No postponed annotations: Serve looks at the type of the builder's argument.
 
 import logging
 import signal
@@ -77,7 +77,7 @@ class Ingress:
         self._settings = settings
         self._service = Service(settings)
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> "FastAPI":
         from serve_app.api.application import create_app
 
         return create_app(self._settings, self._service, echo_request_id=False)  # Serve's proxy does
