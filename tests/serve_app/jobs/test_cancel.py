@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -59,9 +58,7 @@ async def test_a_running_job_is_cancelled_and_what_it_held_is_free_at_once(
     waiting, _ = await service.submit(upload(tmp_path / "up", "two"))
     await analysis.reached("sound")
     listening = asyncio.create_task(all_events(service, job.id))
-    started_s = time.perf_counter()
     cancelled = await service.cancel(job.id, "")
-    assert time.perf_counter() - started_s < 2
     assert cancelled is not None and (cancelled.state, cancelled.media_kept) == ("cancelled", False)
     assert told(await asyncio.wait_for(listening, 60))[-1] == "done cancelled"
     analysis.let_go("sound")
